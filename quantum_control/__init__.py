@@ -1,0 +1,86 @@
+"""Adaptive sizing of infrastructure: one controller for any resource, laws from quantum optomechanics."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quantum_control.core.controller import QuantumController
+    from quantum_control.core.decision import Decision, Outcome
+    from quantum_control.core.errors import (
+        ActuatorError,
+        ConfigError,
+        LifecycleError,
+        QuantumControlError,
+        SafetyError,
+        SensorError,
+    )
+    from quantum_control.core.physics import Objective, PhysicsModel
+    from quantum_control.core.resource import Resource, ResourceState
+    from quantum_control.core.safety import GuardSettings
+    from quantum_control.resources.adaptive import AdaptiveThreadPoolExecutor
+    from quantum_control.resources.executor import ResizableThreadPoolExecutor
+    from quantum_control.resources.limiter import AsyncLimiter
+    from quantum_control.resources.threads import ThreadPoolResource, register_pool, unregister_pool
+
+__version__ = "0.1.0"
+
+# Loaded when first used, so that importing the package costs little and pulls in no server's client.
+_HOME = {
+    "ActuatorError": "core.errors",
+    "AdaptiveThreadPoolExecutor": "resources.adaptive",
+    "AsyncLimiter": "resources.limiter",
+    "ConfigError": "core.errors",
+    "Decision": "core.decision",
+    "GuardSettings": "core.safety",
+    "LifecycleError": "core.errors",
+    "Objective": "core.physics",
+    "Outcome": "core.decision",
+    "PhysicsModel": "core.physics",
+    "QuantumControlError": "core.errors",
+    "QuantumController": "core.controller",
+    "ResizableThreadPoolExecutor": "resources.executor",
+    "Resource": "core.resource",
+    "ResourceState": "core.resource",
+    "SafetyError": "core.errors",
+    "SensorError": "core.errors",
+    "ThreadPoolResource": "resources.threads",
+    "register_pool": "resources.threads",
+    "unregister_pool": "resources.threads",
+}
+
+__all__ = [
+    "ActuatorError",
+    "AdaptiveThreadPoolExecutor",
+    "AsyncLimiter",
+    "ConfigError",
+    "Decision",
+    "GuardSettings",
+    "LifecycleError",
+    "Objective",
+    "Outcome",
+    "PhysicsModel",
+    "QuantumControlError",
+    "QuantumController",
+    "ResizableThreadPoolExecutor",
+    "Resource",
+    "ResourceState",
+    "SafetyError",
+    "SensorError",
+    "ThreadPoolResource",
+    "register_pool",
+    "unregister_pool",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

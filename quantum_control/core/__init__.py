@@ -1,0 +1,1 @@
+"""Contracts and the control loop; imports nothing of the rest of the package."""

@@ -1,0 +1,240 @@
+"""A budget that several resources share: the sum of their sizes never exceeds it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from math import inf
+
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.waterfilling import water_fill
+
+_log = logging.getLogger("quantum_control")
+
+
+class Budget:
+    """What several resources may have together.
+
+    For instance the connections of one database server, which the pools of a
+    process share: `budget = Budget(100, reserve=10)`, and each pool's
+    controller steers `budget.share(resource)` in place of the resource.
+
+    The sum of what they hold is at most `total - reserve`. Who asks for more
+    gets it from what nobody holds and, in a shortage, from those who hold more
+    than their fair share: they are shrunk first, and only what they have really
+    given up is handed on. A resource whose shrink takes time says how much it
+    still holds in its metric `held`.
+
+    Parameters
+    ----------
+    total
+        What there is. As size.
+    reserve
+        Part of it that is left to others: superusers, migrations, people.
+
+    Raises
+    ------
+    ConfigError
+        Not whole numbers, or nothing is left to share.
+    """
+
+    def __init__(self, total: int, reserve: int = 0) -> None:
+        given: dict[str, object] = {"total": total, "reserve": reserve}
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ConfigError(f"{name}={value!r}: a whole number, 0 or more")
+        if total - reserve < 1:
+            raise ConfigError(f"a total of {total} less a reserve of {reserve} leaves nothing to share")
+        self.capacity = total - reserve
+        """What the members may hold together. As size."""
+        self._members: list[Share] = []
+        # One at a time: a member's request may shrink others, whose controllers run on their own threads.
+        self._lock = threading.RLock()
+
+    @property
+    def held(self) -> int:
+        """What the members hold together. As size."""
+        with self._lock:
+            return sum(member.held for member in self._members)
+
+    def share(self, resource: Resource, weight: float = 1.0) -> Share:
+        """Let a resource take part; the answer is the resource to be steered in its place.
+
+        Its size is cut now if it does not fit in with those of the others.
+
+        Parameters
+        ----------
+        resource
+            Its `min_size` is what it gets in any case.
+        weight
+            Its part in a shortage, relative to the others'.
+
+        Raises
+        ------
+        ConfigError
+            The weight is not above 0, the resource takes part already, or the
+            members' floors do not fit in.
+        SensorError
+            Its size cannot be measured.
+        ActuatorError
+            A size could not be cut; it does not take part then.
+        """
+        if not 0.0 < weight < inf:
+            raise ConfigError(f"weight={weight!r}: a number above 0")
+        with self._lock:
+            if any(member.resource is resource for member in self._members):
+                raise ConfigError(f"{resource!r} takes part in this budget already")
+            found = max(1, round(resource.measure_state().size))
+            joining = Share(self, resource, weight, found)
+            self._members.append(joining)
+            try:
+                self._shrink_others(joining)
+                if min(self._shares()[-1], self._free(joining)) < found:
+                    self._grant(joining, found)
+            except BaseException:
+                self._members.remove(joining)
+                raise
+            return joining
+
+    def leave(self, share: Share) -> None:
+        """Let a member take part no longer; what it holds is free from now on."""
+        with self._lock:
+            if share in self._members:
+                self._members.remove(share)
+
+    def request(self, share: Share, size: int) -> None:
+        """Give a member as much of `size` as is its due, taking it from others where need be.
+
+        Raises
+        ------
+        SafetyError
+            The member has left.
+        ActuatorError
+            Not even its present size can be kept, or the resource did not take the size.
+        """
+        with self._lock:
+            if share not in self._members:
+                raise SafetyError(
+                    "this share has left its budget; budget.share() lets the resource join again"
+                )
+            share.wanted = size
+            self._shrink_others(share)
+            self._grant(share, size)
+
+    def measured(self, share: Share, size: int, still: int | None) -> None:
+        """Take what a member was found to have, and cut it if others have changed it past the budget."""
+        with self._lock:
+            if share not in self._members:
+                return
+            share.granted = size
+            share.still = still
+            due = dict(zip(self._members, self._shares(), strict=True))[share]
+            target = max(share.min_size, min(due, self._free(share)))
+            if self.held <= self.capacity or target >= size:
+                return
+            try:
+                share.resource.apply_control(target)
+            except Exception as error:  # noqa: BLE001 - a resource may fail in any way; tried at every measurement
+                _log.warning("budget: %d of %d are held; %r: %s", self.held, self.capacity, share, error)
+                return
+            share.give(target)
+
+    def _shares(self) -> list[int]:
+        members = self._members
+        return water_fill(
+            self.capacity,
+            [member.wanted for member in members],
+            [member.min_size for member in members],
+            [member.weight for member in members],
+        )
+
+    def _free(self, share: Share) -> int:
+        """What `share` could hold without the sum passing the capacity."""
+        return self.capacity - sum(member.held for member in self._members if member is not share)
+
+    def _shrink_others(self, asking: Share) -> None:
+        """Cut those who were given more than their due, as far as the one who asks is short of it."""
+        shares = dict(zip(self._members, self._shares(), strict=True))
+        # Judged by what was given, not by what is held: who is shrinking already is not cut again.
+        missing = shares[asking] + sum(m.granted for m in self._members if m is not asking) - self.capacity
+        for member, due in shares.items():
+            if member is asking or member.granted <= due or missing <= 0:
+                continue
+            target = max(due, member.granted - missing)
+            try:
+                member.resource.apply_control(target)
+            except Exception as error:  # noqa: BLE001 - a resource may fail in any way; the sum still holds
+                _log.warning("budget: %r could not be cut to %d: %s", member.resource, target, error)
+                continue
+            missing -= member.granted - target
+            member.give(target)
+
+    def _grant(self, share: Share, size: int) -> None:
+        due = dict(zip(self._members, self._shares(), strict=True))[share]
+        size = min(size, due, self._free(share))
+        if size < share.min_size:
+            raise ActuatorError(
+                f"budget: {size} of {self.capacity} are free, less than the {share.min_size} that"
+                f" {share.resource!r} needs at least; another member could not be cut"
+            )
+        share.resource.apply_control(size)
+        share.give(size)
+
+
+class Share(Resource):
+    """A resource within a budget; made by `Budget.share`."""
+
+    def __init__(self, budget: Budget, resource: Resource, weight: float, found: int) -> None:
+        self.resource = resource
+        """What is steered in the end."""
+        self.weight = weight
+        self.granted = found
+        """Size that it was given, or was found to have."""
+        self.still: int | None = None
+        """What it holds at most, granted or not, where its resource tells. As size."""
+        self.wanted = found
+        """What it asked for last. As size."""
+        self.min_size = resource.min_size
+        most = inf if resource.max_size is None else resource.max_size
+        self.max_size = int(min(most, budget.capacity))
+        self.unit = resource.unit
+        self._budget = budget
+
+    @property
+    def held(self) -> int:
+        """What it takes of the budget. As size."""
+        return max(self.granted, self.still or 0)
+
+    def give(self, size: int) -> None:
+        """Note a size that was applied; what it held before counts until it is measured again."""
+        if self.still is not None:
+            self.still = self.held
+        self.granted = size
+
+    def measure_state(self) -> ResourceState:
+        """Measure the resource."""
+        state = self.resource.measure_state()
+        held = self.resource.get_metrics().get("held")
+        self._budget.measured(self, max(1, round(state.size)), None if held is None else int(held))
+        return state
+
+    def apply_control(self, new_size: int) -> None:
+        """Ask for a size; what is in force afterwards is what the budget has granted.
+
+        Raises
+        ------
+        SafetyError
+            It has left the budget.
+        ActuatorError
+            The resource did not take the size.
+        """
+        self._budget.request(self, new_size)
+
+    def get_metrics(self) -> dict[str, float]:
+        """Metrics of the resource, with `budget_held` and `budget_wanted`."""
+        own = {"budget_held": float(self.held), "budget_wanted": float(self.wanted)}
+        return self.resource.get_metrics() | own
+
+    def __repr__(self) -> str:
+        return f"<Share of {self.resource!r}: {self.held} held, {self.wanted} wanted>"

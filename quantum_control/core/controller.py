@@ -1,0 +1,333 @@
+"""The loop: measure, estimate, compute a force, turn it into a size, guard, apply, record."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from math import exp, inf, nan
+from types import TracebackType
+from typing import Self
+
+from quantum_control.core.actuator import Actuator
+from quantum_control.core.decision import Decision, Outcome
+from quantum_control.core.errors import ActuatorError, ConfigError, LifecycleError
+from quantum_control.core.estimation import Estimator
+from quantum_control.core.knee import Knee
+from quantum_control.core.physics import Objective, PhysicsModel
+from quantum_control.core.plugins import law
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.runner import Runner
+from quantum_control.core.safety import Bounds, Guard, GuardSettings, positive_int
+from quantum_control.core.score import PredictionScore
+
+_log = logging.getLogger("quantum_control")
+
+HISTORY = 60
+"""States, and decisions, that are kept."""
+
+MAX_EXPONENT = 50.0
+"""Cap on F·interval: beyond any slew limit, and far from overflow."""
+
+
+class QuantumController:
+    """Steers the size of one resource.
+
+    Parameters
+    ----------
+    resource
+        What is steered.
+    physics_model
+        Name of a law ("optomechanical", "parametric", "coherent", "auto" or a
+        plug-in's), or an instance.
+    auto_tune
+        Learn headroom and gains online from the measured objective.
+    interval
+        Seconds between steps of `start()` and `run()`; the unit in which
+        prices are charged.
+    objective
+        Prices by which tuning and selection judge, and which set the headroom.
+    clock
+        Seconds; replace it to step `optimize()` in a simulation without sleeping.
+    guard
+        How fast and how finely the size may move.
+    max_failures
+        Consecutive failures after which the original size is restored. As many
+        good measurements in a row take the control up again.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is out of its range, or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        physics_model: str | PhysicsModel = "optomechanical",
+        auto_tune: bool = False,
+        *,
+        interval: float = 1.0,
+        objective: Objective | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        guard: GuardSettings | None = None,
+        max_failures: int = 5,
+    ) -> None:
+        if not 0.0 < interval <= threading.TIMEOUT_MAX:
+            raise ConfigError(f"interval={interval!r}: seconds between steps, a positive number")
+        self.resource = resource
+        self.interval = float(interval)
+        self.objective = objective or Objective()
+        chosen = law(physics_model, self.objective)
+        self.physics = chosen.tuned(self.objective) if auto_tune else chosen
+        self.bounds = Bounds(resource.min_size, resource.max_size)
+        self.max_failures = positive_int("max_failures", max_failures)
+        self.history: deque[ResourceState] = deque(maxlen=HISTORY)
+        self.decisions: deque[Decision] = deque(maxlen=HISTORY)
+        self.metrics: dict[str, float] = {}
+        """What the resource's `get_metrics()` last returned."""
+        self.steps = 0
+        self.changes = 0
+        self.failures = 0
+        self.suspended = False
+        """Whether too many failures have handed the resource back its original size."""
+        self.score = PredictionScore()
+        self._clock = clock
+        self._actuator = Actuator(resource)
+        self._guard = Guard(self.bounds, guard)
+        self._knee = Knee()
+        self._estimator = Estimator(self.interval, anticipate=self.physics.anticipate)
+        self._time = -inf
+        self._failed_in_a_row = 0
+        self._good_in_a_row = 0
+        # Serialises optimize() called by hand with the loop's own steps and with stop().
+        self._step_lock = threading.RLock()
+        self._stepper = 0  # ident of the thread that is inside a step
+        self._asked: bool | None = None  # what stop(restore) was told from inside the step under way
+        name = f"quantum_control({type(resource).__name__})"
+        self._runner = Runner(self.optimize, self.interval, name, abandoned=self._restore)
+
+    @property
+    def original(self) -> int | None:
+        """Size found at the first measurement; None before it."""
+        return self._actuator.original or None
+
+    @property
+    def size(self) -> int | None:
+        """Size last ordered, at first the original; None before the first measurement."""
+        return self._actuator.size or None
+
+    # ---- one step -----------------------------------------------------------------------------
+
+    def optimize(self) -> Decision:
+        """One step of the loop; it does not raise for what the resource or the law does.
+
+        Each failure of theirs is counted and leaves the size alone; after
+        `max_failures` in a row the original size is restored.
+        """
+        with self._step_lock:
+            self._stepper = threading.get_ident()
+            try:
+                decision = self._step()
+            finally:
+                self._stepper = 0
+            self.decisions.append(decision)
+            self.steps += 1
+            asked, self._asked = self._asked, None
+        if asked is not None:
+            try:
+                self.stop(asked)
+            except ActuatorError as error:  # who asked is past hearing of it
+                _log.error("%s: %s", self, error)
+        return decision
+
+    def _step(self) -> Decision:
+        now = self._clock()
+        if not self._time < now < inf:
+            self._time = min(self._time, now)  # a clock that went back is believed from here on
+            return Decision.standing(now, Outcome.HELD, self._actuator.size, "the clock did not advance")
+        state, force, wanted, doing = None, 0.0, nan, "measuring"
+        try:
+            state, elapsed = self._measure(now)
+            if self.suspended and (trouble := self._trouble()):
+                return Decision.standing(now, Outcome.SUSPENDED, self._actuator.size, trouble, state)
+
+            doing = "computing the force"
+            force = float(self.physics.calculate_force(state))
+            wanted = self.calculate_action(force)
+            size = self._actuator.size
+            allowed, reasons = self._allow(state, size, wanted, elapsed)
+            setpoint = self.physics.setpoint(state)
+            expected = self.physics.predict_next_state(state).demand
+
+            if self._asked is not None:
+                allowed, reasons = size, ("stop() was called",)
+            outcome = Outcome.HELD
+            if allowed == size:
+                self._actuator.exact = float(allowed) if reasons else wanted
+            else:
+                doing = f"applying size {allowed}"
+                self._actuator.order(allowed)
+                self.changes += 1
+                outcome = Outcome.CHANGED
+        except Exception as error:  # noqa: BLE001 - both may fail in any way; the loop goes on
+            return self._failure(now, f"{doing}: {type(error).__name__}: {error}", state, force, wanted)
+        self._failed_in_a_row = 0
+        self.score.predict(expected, state.demand)
+        return Decision(now, outcome, state, force, setpoint, wanted, allowed, reasons)
+
+    def _measure(self, now: float) -> tuple[ResourceState, float]:
+        measured = self.resource.measure_state()
+        self.metrics = metrics = self.resource.get_metrics()
+        state = self._estimator.update(measured, now, self._actuator.exact, metrics)
+        # The size as it was reported, if it was: an integer may be past what floats can hold.
+        in_force = measured.size if measured.size == measured.size else state.size
+        self._actuator.see(in_force, self._estimator.delay)
+        self.score.observe(state.demand, state.size)
+        self.history.append(state)
+        elapsed = now - self._time
+        self._time = now
+        return state, elapsed if elapsed < inf else self.interval
+
+    def calculate_action(self, force: float) -> float:
+        """Size u·exp(F·interval) that `force` (1/s) asks for, before the guard; in the resource's unit.
+
+        u is the size ordered, with the fraction of a unit that forces have added up to since.
+
+        Raises
+        ------
+        LifecycleError
+            Nothing has been measured yet, so that there is no size to change.
+        """
+        if not self._actuator.size:
+            raise LifecycleError("no size is known before the first measurement: call optimize() or start()")
+        exponent = force * self.interval
+        return self._actuator.exact * exp(MAX_EXPONENT if exponent > MAX_EXPONENT else exponent)
+
+    def _allow(
+        self, state: ResourceState, size: int, wanted: float, elapsed: float
+    ) -> tuple[int, tuple[str, ...]]:
+        within = wanted
+        reasons: tuple[str, ...] = ()
+        if 0.0 <= state.throughput < inf:
+            self._knee.observe(state.size, state.demand, state.throughput, elapsed)
+            within = self._knee.limit(size, wanted)
+            if within < wanted:
+                reasons = (self._knee.reason,)
+        allowed, guarded = self._guard.allow(size, within, elapsed / self.interval)
+        return allowed, (*reasons, guarded) if guarded else reasons
+
+    # ---- when the resource or the law fails -------------------------------------------------------
+
+    def _failure(
+        self, now: float, why: str, state: ResourceState | None, force: float, wanted: float
+    ) -> Decision:
+        self.failures += 1
+        self._failed_in_a_row += 1
+        self._good_in_a_row = 0
+        if self._failed_in_a_row == 1:
+            _log.warning("%s: %s", self, why)
+        outcome = Outcome.FAILED
+        if self.suspended or self._failed_in_a_row >= self.max_failures:
+            self.suspended = True
+            outcome = Outcome.SUSPENDED
+            why = "; ".join(filter(None, (why, self._give_back())))
+        size = self._actuator.size
+        return Decision.standing(now, outcome, size, why, state, force=force, wanted=wanted)
+
+    def _trouble(self) -> str:
+        """Why a suspended controller does not take up the control yet; nothing once it may."""
+        self._failed_in_a_row = 0
+        refused = self._give_back()  # only does something if it failed before
+        self._good_in_a_row = 0 if refused else self._good_in_a_row + 1
+        if self._good_in_a_row < self.max_failures:
+            return refused or "waiting for good measurements"
+        self.suspended = False
+        _log.info("%s: measurements are good again; steering", self)
+        return ""
+
+    def _give_back(self) -> str:
+        """Restore the original size; why that failed, if it did. It is tried again at the next step."""
+        try:
+            self._actuator.restore()
+        except ActuatorError as error:
+            return str(error)
+        return ""
+
+    # ---- running ---------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether `start()` or `run()` is under way."""
+        return self._runner.running
+
+    def start(self) -> None:
+        """Take a step every `interval` seconds on a thread of its own until `stop()`.
+
+        The thread does not keep the interpreter from ending, but it keeps the
+        controller alive.
+
+        Raises
+        ------
+        LifecycleError
+            It runs already.
+        """
+        self._runner.start()
+
+    async def run(self) -> None:
+        """Do as `start()` does, in the running event loop, until `stop()` or cancellation.
+
+        Cancellation restores the original size. The steps are taken in the
+        event loop, which waits for the resource meanwhile: one that is slow
+        to answer is for `start()`.
+
+        Raises
+        ------
+        LifecycleError
+            It runs already.
+        ActuatorError
+            The original size could not be restored.
+        """
+        await self._runner.run()
+
+    def stop(self, restore: bool = True) -> None:
+        """End the loop, wait for the step under way, and restore the original size unless told not to.
+
+        May be called at any time, any number of times, also without `start()`,
+        and from any thread. Called from inside a step, by the resource or the
+        law, it takes effect as that step ends, which then changes nothing.
+
+        Raises
+        ------
+        ActuatorError
+            The original size could not be restored.
+        """
+        if self._stepper == threading.get_ident():
+            self._asked = restore
+            return
+        self._runner.stop()
+        if restore:
+            self._restore()
+
+    def _restore(self) -> None:
+        with self._step_lock:
+            self._stepper = threading.get_ident()  # so that the resource may call stop() here too, in vain
+            try:
+                self._actuator.restore()
+            finally:
+                self._stepper = 0
+                self._asked = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<QuantumController of {type(self.resource).__name__}: {self.physics.name}, size {self.size}>"

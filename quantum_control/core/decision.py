@@ -1,0 +1,59 @@
+"""The record of one step: what was seen, what was wanted, what was allowed, why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import nan
+
+from quantum_control.core.resource import ResourceState
+
+
+class Outcome(StrEnum):
+    """How a step ended."""
+
+    CHANGED = "changed"
+    """A new size was applied."""
+    HELD = "held"
+    """The size was left as it is."""
+    FAILED = "failed"
+    """The resource could not be measured or set, or the law gave no answer; the size was left as it is."""
+    SUSPENDED = "suspended"
+    """Too many failures: the original size is put back, and only measurements are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One step of the loop."""
+
+    time: float
+    """Seconds on the controller's clock."""
+    outcome: Outcome
+    state: ResourceState | None
+    """What was seen; None if nothing could be measured."""
+    force: float
+    """What the law answered, 1/s; 0 if it was not asked or gave no answer."""
+    setpoint: float
+    """Position at which the law wants to rest; 0 likewise."""
+    wanted: float
+    """Size that the force asked for, in fractions of a unit too; the size that was kept if there was none."""
+    allowed: int
+    """Size ordered at the end of the step: what the guard let through, or the old one if the step
+    failed; 0 while no size is known."""
+    reasons: tuple[str, ...] = ()
+    """Why `allowed` is not `wanted`, or why the step failed; empty if nothing intervened."""
+
+    @classmethod
+    def standing(
+        cls,
+        time: float,
+        outcome: Outcome,
+        size: int,
+        why: str,
+        state: ResourceState | None = None,
+        *,
+        force: float = 0.0,
+        wanted: float = nan,
+    ) -> Decision:
+        """Record a step that left the `size` alone, with as much as it had come to know."""
+        return cls(time, outcome, state, force, 0.0, size if wanted != wanted else wanted, size, (why,))
