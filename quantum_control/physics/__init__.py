@@ -1,0 +1,1 @@
+"""Control laws taken from quantum optomechanics."""

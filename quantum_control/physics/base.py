@@ -1,0 +1,80 @@
+"""What the three laws share: the rest interval, the prediction, candidates for tuning."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import Self, cast
+
+from quantum_control.core.numeric import ops_for
+from quantum_control.core.physics import Objective, PhysicsModel
+from quantum_control.core.plugins import load
+from quantum_control.core.resource import ResourceState, quick_state
+from quantum_control.physics.staffing import Staffing
+
+
+class StaffedModel(PhysicsModel):
+    """A law that pulls the size towards the rest interval of a `Staffing`."""
+
+    def __init__(self, staffing: Staffing | None = None, *, objective: Objective | None = None) -> None:
+        self.staffing = staffing or Staffing.for_objective(objective or Objective())
+
+    @classmethod
+    def create(cls, objective: Objective) -> Self:
+        """The law with the headroom that the prices of `objective` ask for."""
+        return cls(objective=objective)
+
+    @property
+    def regime(self) -> float:
+        """Changes when the law begins, or ceases, to know something that makes old experience count less."""
+        return 0.0
+
+    def candidate(self, staffing: Staffing) -> Self:
+        """The same law, with its own memory left out, around another rest interval (rows of them too)."""
+        law = copy(self)
+        law.staffing = staffing
+        return law
+
+    def tuned(self, objective: Objective) -> PhysicsModel:
+        """The same law with headroom, agility and slack learnt online."""
+        return cast(PhysicsModel, load("tuning", "online")(self, objective))
+
+    def setpoint(self, state: ResourceState) -> float:
+        """Position at which the law wants to rest; negative is headroom. Unit 1."""
+        return self.staffing.setpoint(state)
+
+    def predict_next_state(self, current: ResourceState) -> ResourceState:
+        """State one interval on at the size already ordered: the forecast of the flow plus the backlog.
+
+        Its velocity is the change that this means, its acceleration that of the velocity.
+        """
+        if current.forecast != current.forecast:
+            # A bare state: all that is known is its motion.
+            step = current.interval
+            velocity = current.velocity + current.acceleration * step
+            return replace(
+                current,
+                position=current.position
+                + current.velocity * step
+                + current.acceleration * step * step / 2.0,
+                velocity=velocity,
+                time=current.time + step,
+            )
+        size, step, forecast = current.commanded, current.interval, current.forecast
+        demand = forecast + current.backlog
+        velocity = (forecast - current.flow) / (step * size)
+        # Spelt out, since replace() takes several times as long and this is done at every step.
+        return quick_state(
+            demand / size - 1.0,
+            velocity,
+            (velocity - current.velocity) / step,
+            size=size,
+            time=current.time + step,
+            interval=step,
+            commanded=size,
+            flow=forecast,
+            forecast=forecast,
+            spread=current.spread,
+            backlog=ops_for(demand).maximum(demand - size, 0.0),
+            temperature=current.temperature,
+        )

@@ -1,0 +1,204 @@
+"""Finds the period of demand, says when there is none, and locks onto its phase.
+
+Detection: every few intervals the last amplitudes are detrended by a parabola
+and projected on two harmonics of every period on a grid (generalised
+least-squares periodogram, Zechmeister & Kürster, A&A 496, 577, 2009), which
+tells periods apart that an FFT's bins cannot. A fit of level, slope and three
+harmonics that favours the latest cycles then refines period and phase by
+Gauss-Newton steps. Its coherence is the share R² of the variance explained.
+
+Lock: between detections each harmonic k is a phasor z_k that turns by k·w
+each interval and is corrected by what it did not explain, e:
+
+    known part of the amplitude = sum of Re z_k,   z_k <- exp(i·k·w)·(z_k + g·e)
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+WINDOW = 512
+"""Intervals that detection looks back on; half of it suffices for a first lock."""
+
+EVERY = 64
+"""Intervals between detections."""
+
+LOCK, RELEASE = 0.4, 0.3
+"""Coherence from which a period is believed, and below which it is given up. Noise: 99th percentile .33."""
+
+SHORTEST = 6.0
+"""Shortest period, in intervals."""
+
+CYCLES = 2.0
+"""Fewest cycles in the window: what was seen once is not yet a rhythm."""
+
+SPACING = 0.4
+"""Spacing of the grid of frequencies, in units of the window's resolution."""
+
+SEARCHED, FITTED = 2, 3
+"""Harmonics in the search, and in the fit (a sinusoid's square root has more than two)."""
+
+RECENT = 2.0
+"""Memory of the fit in periods: long enough for a phase, short enough for one that drifts."""
+
+REFINEMENTS = 2
+"""Gauss-Newton steps of the period."""
+
+PHASE_GAIN = 0.002
+"""g, per harmonic: corrects a phasor over about a window; more passes shot noise on."""
+
+EASE = 0.1
+"""Share by which the feed-forward fades in or out per interval: transfer without a bump."""
+
+TINY = 1e-12
+
+
+@cache
+def _grid(length: int) -> tuple[Array, Array, NDArray[Any]]:
+    """Frequencies, their orthonormal bases (length x 2·SEARCHED·frequencies) and the parabola's basis."""
+    frequencies: Array = np.arange(CYCLES / length, 1.0 / SHORTEST, SPACING / length, dtype=np.float64)
+    time = _time(length)
+    trend, _ = np.linalg.qr(np.vander(time / length, 3))
+    angle = 2.0 * np.pi * np.outer(time, frequencies)
+    waves = np.stack([wave(k * angle) for k in range(1, SEARCHED + 1) for wave in (np.cos, np.sin)], axis=2)
+    waves -= np.einsum("ij,kj,kpw->ipw", trend, trend, waves)
+    orthonormal, _ = np.linalg.qr(waves.transpose(1, 0, 2))
+    bases: Array = orthonormal.transpose(1, 0, 2).reshape(length, -1).copy()
+    return frequencies, bases, trend
+
+
+def _time(length: int) -> Array:
+    """Intervals since now, which is the last of the window."""
+    return np.arange(1.0 - length, 1.0)
+
+
+def detect(window: Array) -> tuple[Array, Array, Array, Array]:
+    """Rhythm of each column of `window` (length x rows).
+
+    Returns
+    -------
+    frequency
+        Cycles per interval, shape (rows,).
+    coherence
+        Share R² of the variance explained, shape (rows,).
+    phasors
+        z_k, with Re z_k the k-th harmonic now, complex, shape (FITTED, rows).
+    level
+        The amplitude now without its rhythm, shape (rows,).
+    """
+    length, rows = window.shape
+    frequencies, bases, trend = _grid(length)
+    rest = window - trend @ (trend.T @ window)
+    power = np.square(bases.T @ rest).reshape(len(frequencies), 2 * SEARCHED, rows).sum(axis=1)
+    best = np.clip(np.argmax(power, axis=0), 1, len(frequencies) - 2)
+    column = np.arange(rows)
+    left, middle, right = (power[best + shift, column] for shift in (-1, 0, 1))
+    # Vertex of the parabola through the best and its neighbours.
+    bend = np.minimum(left - 2.0 * middle + right, -TINY)
+    offset = np.clip(0.5 * (left - right) / bend, -1.0, 1.0)
+    return _refined(window, frequencies[best] + offset * SPACING / length)
+
+
+def _refined(window: Array, frequency: Array) -> tuple[Array, Array, Array, Array]:
+    length, rows = window.shape
+    time = _time(length)
+    order = np.arange(1, FITTED + 1)
+    values = window.T[:, :, None]
+    weight = np.exp(time * frequency[:, None] / RECENT)[:, :, None]
+    line = np.broadcast_to(np.stack([np.ones(length), time / length], axis=1), (rows, length, 2))
+    angular: Array = 2.0 * np.pi * frequency
+    limit = 2.0 * np.pi * SPACING / length
+    for step in range(REFINEMENTS + 1):
+        angle = order * angular[:, None, None] * time[:, None]
+        cosine, sine = np.cos(angle), np.sin(angle)
+        design = np.concatenate([line, cosine, sine], axis=2)
+        solution = _least_squares(design, weight, values)
+        a, b = solution[:, None, 2 : 2 + FITTED], solution[:, None, 2 + FITTED :]
+        if step < REFINEMENTS:
+            # Derivative of the fit by the frequency, as one more column.
+            slope = time[:, None] * (order * (b * cosine - a * sine)).sum(axis=2, keepdims=True)
+            shift = _least_squares(np.concatenate([design, slope], axis=2), weight, values)[:, -1]
+            angular = angular + np.clip(shift, -limit, limit).astype(np.float64)
+    unexplained = values - design @ solution[:, :, None]
+    variation = values - line @ _least_squares(line, weight, values)[:, :, None]
+    coherence = 1.0 - (weight * unexplained**2).sum(axis=(1, 2)) / (
+        (weight * variation**2).sum(axis=(1, 2)) + TINY
+    )
+    return angular / (2.0 * np.pi), coherence, (a - 1j * b)[:, 0, :].T, solution[:, 0]
+
+
+def _least_squares(design: Array, weight: Array, values: Array) -> Array:
+    """Weighted least squares of each row's `values` (rows x length x 1); shape (rows, columns)."""
+    weighed = (design * weight).transpose(0, 2, 1)
+    # A trace of ridge keeps a degenerate window (all the same amplitude) solvable.
+    gram = weighed @ design + 1e-6 * np.eye(design.shape[2])
+    return cast(Array, np.linalg.solve(gram, weighed @ values)[:, :, 0])
+
+
+class PhaseLock:
+    """Tracks the periodic part of the amplitude; takes floats, or arrays with one row a resource."""
+
+    def __init__(self) -> None:
+        self.period: Any = 0.0
+        """In intervals; 0 without a lock."""
+        self.quality: Any = 0.0
+        """Coherence of the last detection, 0 to 1."""
+        self.locked: Any = 0.0
+        """1 with a lock, else 0."""
+        self._weight: Any = 0.0  # follows `locked` smoothly
+        self._phasors: list[Any] = [0j] * FITTED
+        self._turns: list[Any] = [1.0 + 0j] * FITTED
+        self._level: Any = 0.0
+        self._window: Array | None = None
+        self._count = 0
+        self._idle = True  # nothing locked or fading: skips the arithmetic
+
+    def advance(self, amplitude: float) -> tuple[float, float]:
+        """Take the amplitude of this interval; known parts of it, and of the next, in sqrt(size)."""
+        if self._window is None:
+            self._window = np.zeros((WINDOW, *np.shape(amplitude)))
+        self._window[self._count % WINDOW] = amplitude
+        self._count += 1
+        due = self._count % EVERY == 0 and self._count >= WINDOW // 2
+        if self._idle and not due:
+            return 0.0, 0.0
+        weight = self._weight
+        rhythm = sum(z.real for z in self._phasors)
+        if due:
+            self._detect(self._window)
+        else:
+            error = amplitude - self._level - rhythm
+            self._level = self._level + PHASE_GAIN * error
+            self._phasors = [
+                turn * (z + 2.0 * PHASE_GAIN * error)
+                for z, turn in zip(self._phasors, self._turns, strict=True)
+            ]
+        self._weight = weight + EASE * (self.locked - weight)
+        return weight * rhythm, self._weight * sum(z.real for z in self._phasors)
+
+    def _detect(self, ring: Array) -> None:
+        # Two lengths only, so that each grid is worked out once.
+        length = WINDOW if self._count >= WINDOW else WINDOW // 2
+        recent = ring[np.arange(self._count - length, self._count) % WINDOW].reshape(length, -1)
+        frequency, coherence, phasors, level = detect(recent)
+        locked = coherence >= np.where(np.ravel(self.locked) > 0.0, RELEASE, LOCK)
+        shape = ring.shape[1:]
+        self.quality = _shaped(np.clip(coherence, 0.0, 1.0), shape)
+        self.locked = _shaped(locked.astype(float), shape)
+        self.period = _shaped(locked / frequency, shape)
+        turn = np.exp(2j * np.pi * frequency)
+        self._turns = [_shaped(turn ** (k + 1), shape) for k in range(FITTED)]
+        # The phasors found are those of this interval; the next one's are a turn further.
+        self._phasors = [_shaped(phasors[k] * turn ** (k + 1), shape) for k in range(FITTED)]
+        self._level = _shaped(level, shape)
+        self._idle = not (locked.any() or np.any(np.asarray(self._weight) > TINY))
+
+
+def _shaped(row: NDArray[Any], shape: tuple[int, ...]) -> Any:
+    return row.reshape(shape) if shape else row[0].item()

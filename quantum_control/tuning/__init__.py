@@ -1,0 +1,1 @@
+"""Learning online: headroom, gains, levels of demand, and which law fits."""

@@ -1,0 +1,173 @@
+"""A belief over the levels of demand, with the hopping between them learnt.
+
+Bursty demand lives on a few levels and hops between them, as a particle in a
+multi-well potential does. The ladder discretises the amplitude into RUNGS and
+keeps the conditional probability p of each given all that was measured: the
+classical filtering (stochastic master) equation of a hidden Markov chain
+(Wonham 1965; Rabiner 1989), with the hopping rates estimated as it goes by
+counting expected hops (online Baum-Welch, Mongillo & Deneve 2008):
+
+    joint_ij ∝ p_i·A_ij·L_j(y)     p_j <- sum_i joint_ij     C_ij <- f·C_ij + joint_ij
+    A_ij ∝ C_ij + PRIOR·(STAY·[i = j] + NEAR/2·[|i - j| = 1] + VISITED·pi_j)
+
+L is the shot noise plus the width of a rung; pi the share of time spent on
+each rung. The quantiles of the predicted mixture are what a law needs.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RUNGS = 24
+"""Resolution of the range of demand; more learn slower, fewer blur the levels."""
+
+MEMORY = 0.999
+"""f, forgetting of hops per interval."""
+
+PRIOR = 2.0
+STAY, NEAR, VISITED = 0.85, 0.05, 0.10
+"""Before anything is learnt: mostly stay, sometimes a rung up or down, sometimes to where it has been."""
+
+REFIT = 64
+"""Intervals between fits of the ladder to the range of demand."""
+
+LEARN = 4
+"""Intervals between uses of what was learnt about hops."""
+
+SHRINK = 0.06
+"""Share of the remembered range that is given up at either end at each fit, until it is seen again."""
+
+MARGIN = 2.0
+"""Room left above and below the range seen, in standard deviations of the shot noise."""
+
+SHOT_NOISE_DEVIATION = 0.5
+FLOOR = 1e-12
+"""What any level is believed to be capable of: keeps the belief from dying out far from where it was."""
+
+
+class Ladder:
+    """Belief over RUNGS levels for each of `rows` resources."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        distance = np.abs(np.subtract.outer(np.arange(RUNGS), np.arange(RUNGS)))
+        stay = np.where(distance == 0, STAY, 0.0) + np.where(distance == 1, NEAR / 2.0, 0.0)
+        stay[0, 0] += NEAR / 2.0
+        stay[-1, -1] += NEAR / 2.0
+        self._prior = PRIOR * stay
+        self._belief = np.full((rows, RUNGS), 1.0 / RUNGS)
+        self._hops = np.zeros((rows, RUNGS, RUNGS))
+        self._visits = np.full((rows, RUNGS), 1.0 / RUNGS)
+        self._low = np.zeros((rows, 1))
+        self._high = np.zeros((rows, 1))
+        self._seen_low = np.zeros((rows, 1))
+        self._seen_high = np.zeros((rows, 1))
+        self._count = 0
+        self._gain = 1.0
+        self._ahead: Array | None = None
+        self._chain = self._normalised()
+
+    def update(self, amplitude: Array) -> None:
+        """Take the amplitudes sqrt(flow) of this interval, shape (rows,)."""
+        y = amplitude[:, None]
+        if self._count == 0:
+            self._seen_low, self._seen_high = y.copy(), y.copy()
+            self._fit(np.arange(self._rows))
+        self._seen_low = np.minimum(y, self._seen_low)
+        self._seen_high = np.maximum(y, self._seen_high)
+        self._count += 1
+        if self._count % REFIT == 0:
+            self._hops /= self._gain
+            self._visits /= self._gain
+            self._gain = 1.0
+            shrink = SHRINK * (self._seen_high - self._seen_low)
+            self._seen_low = np.minimum(y, self._seen_low + shrink)
+            self._seen_high = np.maximum(y, self._seen_high - shrink)
+            self._fit(np.arange(self._rows))
+        else:
+            outside = ((y < self._low) | (y > self._high))[:, 0]
+            if outside.any():
+                self._fit(np.flatnonzero(outside))
+        distance = (y - self._rungs) * self._sharpness
+        likelihood = np.exp(distance * -distance) + FLOOR
+        belief = self._predicted() * likelihood
+        likelihood *= (1.0 / np.add.reduce(belief, axis=1))[:, None]
+        # Old hops are not scaled down; new ones are scaled up, until the next fit.
+        self._gain /= MEMORY
+        joint = self._chain * (self._gain * self._belief)[:, :, None]
+        joint *= likelihood[:, None, :]
+        self._hops += joint
+        self._belief = belief / np.add.reduce(belief, axis=1)[:, None]
+        self._visits += self._gain * self._belief
+        self._ahead = None
+        if self._count % LEARN == 0:
+            self._chain = self._normalised()
+
+    def quantiles(self, probabilities: Array) -> Array:
+        """Quantiles of the next interval's amplitude; shape (len(probabilities), rows)."""
+        cumulative = np.matmul(self._predicted()[:, None, :], self._below)[:, 0, :]
+        wanted = probabilities[:, None, None]
+        index = np.add.reduce(cumulative < wanted, axis=2)
+        index = np.minimum(np.maximum(index, 1), RUNGS)
+        row = np.arange(self._rows)
+        lower = cumulative[row, index - 1]
+        upper = cumulative[row, index]
+        share = (probabilities[:, None] - lower) / np.maximum(upper - lower, FLOOR)
+        share = np.minimum(np.maximum(share, 0.0), 1.0)
+        return cast(Array, self._low[:, 0] + (index - 1.0 + share) * self._width[:, 0])
+
+    def _predicted(self) -> Array:
+        """Belief about the next interval, before it is seen."""
+        if self._ahead is None:
+            self._ahead = np.matmul(self._belief[:, None, :], self._chain)[:, 0, :]
+        return self._ahead
+
+    def _normalised(self) -> Array:
+        prior = self._gain * PRIOR * VISITED
+        visits = self._visits * (prior / np.add.reduce(self._visits, axis=1))[:, None]
+        chain = self._hops + self._gain * self._prior
+        chain += visits[:, None, :]
+        chain /= np.add.reduce(chain, axis=2)[:, :, None]
+        return chain
+
+    def _fit(self, rows: NDArray[np.intp]) -> None:
+        """Lay the ladder over the range seen by `rows`, and carry over what was learnt."""
+        margin = MARGIN * SHOT_NOISE_DEVIATION + 0.1 * (self._seen_high - self._seen_low)
+        low = np.maximum(self._seen_low - margin, 0.0)[rows]
+        high = (self._seen_high + margin)[rows]
+        if self._count > 0:
+            old_width = (self._high[rows] - self._low[rows]) / RUNGS
+            new_width = (high - low) / RUNGS
+            edges = low + new_width * np.arange(RUNGS + 1)
+            # Share of old rung i that new rung j takes over: overlap of the two intervals.
+            old_low = self._low[rows] + old_width * np.arange(RUNGS)
+            overlap = np.minimum((old_low + old_width)[:, :, None], edges[:, None, 1:]) - np.maximum(
+                old_low[:, :, None], edges[:, None, :-1]
+            )
+            share = np.maximum(overlap, 0.0) / old_width[:, :, None]
+            # What falls off either end goes to the end.
+            lost = 1.0 - share.sum(axis=2)
+            below = old_low + 0.5 * old_width < low
+            share[:, :, 0] += np.where(below, lost, 0.0)
+            share[:, :, -1] += np.where(below, 0.0, lost)
+            across = share.transpose(0, 2, 1)
+            self._belief[rows] = np.matmul(across, self._belief[rows][:, :, None])[:, :, 0]
+            self._visits[rows] = np.matmul(across, self._visits[rows][:, :, None])[:, :, 0]
+            self._hops[rows] = across @ self._hops[rows] @ share
+            self._chain = self._normalised()
+            self._ahead = None
+        self._low[rows], self._high[rows] = low, high
+        self._width = (self._high - self._low) / RUNGS
+        self._rungs = self._low + self._width * (np.arange(RUNGS) + 0.5)
+        noise = np.sqrt(SHOT_NOISE_DEVIATION**2 + self._width**2 / 12.0)
+        self._sharpness = np.sqrt(0.5) / noise
+        # P(amplitude below edge k | rung j), with the logistic approximation of the normal's.
+        gap = (np.arange(RUNGS + 1) - np.arange(RUNGS)[:, None] - 0.5)[None] * (self._width / noise)[
+            :, :, None
+        ]
+        self._below = 1.0 / (1.0 + np.exp(np.clip(-1.702 * gap, -500.0, 500.0)))

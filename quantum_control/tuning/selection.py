@@ -1,0 +1,181 @@
+"""Which law: selected online by measured cost, with a price, a dwell and a confidence on every switch."""
+
+from __future__ import annotations
+
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum_control.core.estimation import AGILITY, JUMP
+from quantum_control.core.physics import Objective, PhysicsModel
+from quantum_control.core.resource import ResourceState
+from quantum_control.physics.base import StaffedModel
+from quantum_control.physics.coherent import Coherent
+from quantum_control.physics.optomechanical import Optomechanical
+from quantum_control.physics.parametric import Parametric
+from quantum_control.physics.staffing import SMALLEST
+from quantum_control.tuning.candidates import FILTERS, RESTS
+from quantum_control.tuning.twin import Forecasts, Twin, cost_of
+
+Array = NDArray[np.float64]
+
+DISCOUNT = 0.998
+"""Forgetting of costs per interval: a memory of 500 intervals."""
+
+MARGIN = 0.01
+"""Share of the cost by which another option must have been cheaper: the price of switching."""
+
+CONFIDENCE = 2.0
+"""Standard errors by which it must have been cheaper."""
+
+DWELL = 50
+"""Fewest intervals between two switches."""
+
+
+class Selector:
+    """Which of several options to use, from what each would have cost (full information).
+
+    Switches to the option of the largest discounted advantage over the current
+    one if that is more than MARGIN of the current's cost and more than
+    CONFIDENCE standard errors of the paired differences, and the last switch
+    is DWELL intervals ago. Differences are paired, so that a load that is dear
+    for all counts for none.
+    """
+
+    def __init__(self, options: int, shape: tuple[int, ...]) -> None:
+        self.current: NDArray[np.intp] = np.zeros(shape, dtype=np.intp)
+        """Index of the option in use."""
+        self.switches = np.zeros(shape)
+        """Switches so far."""
+        self.gain = np.zeros(shape)
+        """Share of the cost that the last switch promised to save."""
+        self._advantage = np.zeros((options, *shape))
+        self._square = np.zeros((options, *shape))
+        self._paid = np.zeros(shape)
+        self._age = np.zeros(shape)
+
+    def update(self, cost: Array) -> bool:
+        """Take the costs of one interval, options along the first axis; whether any row has switched."""
+        paid = np.take_along_axis(cost, self.current[None], axis=0)
+        saved = paid - cost
+        for total, new in ((self._advantage, saved), (self._square, saved * saved), (self._paid, paid[0])):
+            total *= DISCOUNT
+            total += new
+        self._age += 1.0
+        best = self._advantage.argmax(axis=0)
+        advantage = np.take_along_axis(self._advantage, best[None], axis=0)[0]
+        noise = np.sqrt(np.take_along_axis(self._square, best[None], axis=0)[0])
+        switch = (advantage > CONFIDENCE * noise) & (advantage > MARGIN * self._paid) & (self._age >= DWELL)
+        if not switch.any():
+            return False
+        self.gain = np.where(switch, advantage / self._paid, self.gain)
+        self.current = np.where(switch, best, self.current)
+        self.switches += switch
+        self._age *= ~switch
+        # Advantages are over the option in use, which is now another.
+        self._advantage *= ~switch
+        self._square *= ~switch
+        return True
+
+
+class Auto(PhysicsModel):
+    """Selects among the three laws by what each would have cost on a twin of the resource.
+
+    Parameters
+    ----------
+    objective
+        Prices by which they are judged.
+    tune
+        Whether each law is tuned as well.
+    """
+
+    name = "auto"
+
+    def __init__(self, objective: Objective | None = None, *, tune: bool = False) -> None:
+        self._objective = objective or Objective()
+        self._tune = tune
+        self._parametric = Parametric.create(self._objective)
+        self.laws: tuple[StaffedModel, ...] = (
+            Optomechanical.create(self._objective),
+            Coherent.create(self._objective),
+            self._parametric,
+        )
+        self.selector: Selector | None = None
+        self.explanation = ""
+        """Why the law in use was chosen (single resources)."""
+        self._anticipated: tuple[Any, Any] = (0.0, 0.0)
+        self._plain: Forecasts | None = None
+        self._rhythmic: Forecasts | None = None
+        self._twins: list[Twin] = []
+        self._size: Array = np.zeros(0)
+        self._backlog: Array = np.zeros(0)
+
+    @classmethod
+    def create(cls, objective: Objective) -> Self:
+        """The selection by the prices of `objective`."""
+        return cls(objective)
+
+    def tuned(self, objective: Objective) -> PhysicsModel:
+        """The selection among the laws, each tuned."""
+        return type(self)(objective, tune=True)
+
+    @property
+    def law(self) -> StaffedModel:
+        """The law in use (single resources)."""
+        return self.laws[0 if self.selector is None else int(self.selector.current)]
+
+    def anticipate(self, amplitude: float) -> tuple[float, float]:
+        """Nothing: the rhythm is the parametric candidates' own, until that law is selected."""
+        self._anticipated = self._parametric.anticipate(amplitude)
+        return 0.0, 0.0
+
+    def predict_next_state(self, current: ResourceState) -> ResourceState:
+        """As the law in use predicts."""
+        return self.laws[0].predict_next_state(current)
+
+    def setpoint(self, state: ResourceState) -> float:
+        """As the first law's, untuned."""
+        return self.laws[0].setpoint(state)
+
+    def calculate_force(self, state: ResourceState) -> float:
+        """Force of the law in use; 1/s."""
+        selector = self.selector or self._begin(state)
+        amplitude = np.sqrt(np.asarray(state.flow, dtype=float))
+        forecasts = cast(Forecasts, self._plain).update(amplitude, 0.0, 0.0)
+        rhythmic = cast(Forecasts, self._rhythmic).update(amplitude, *self._anticipated)
+        steps = [
+            twin.step(state, *(rhythmic if law is self._parametric else forecasts))
+            for law, twin in zip(self.laws, self._twins, strict=True)
+        ]
+        size = np.array([step[0] for step in steps])
+        answered = np.array([step[1] for step in steps])
+        backlog = np.maximum(self._backlog + state.flow - self._size, 0.0)
+        # Each law's own size, had it been in use: its candidates' mean, for its own backlog.
+        own = np.maximum(size + backlog - answered, SMALLEST)
+        cost = cost_of(self._objective, backlog, self._size, own - self._size)
+        if selector.update(cost) and not selector.current.ndim:
+            self.explanation = (
+                f"{self.law.name}: {float(selector.gain):.1%} cheaper than the law before it, "
+                f"over the last {1.0 / (1.0 - DISCOUNT):.0f} intervals or since the last switch"
+            )
+        self._size, self._backlog = own, backlog
+        chosen = np.take_along_axis(size - answered, selector.current[None], axis=0)[0]
+        wanted = np.maximum(chosen + state.backlog, SMALLEST)
+        force = np.log(wanted / state.commanded) / state.interval
+        return float(force) if np.ndim(force) == 0 else cast(float, force)
+
+    def _begin(self, state: ResourceState) -> Selector:
+        shape = np.shape(state.flow)
+        staffing = self.laws[0].staffing
+        filters = FILTERS if self._tune else ((AGILITY, JUMP),)
+        rests = RESTS if self._tune else ((staffing.headroom, staffing.slack),)
+        self._plain = Forecasts(filters, rests, ladder=self._tune, shape=shape)
+        self._rhythmic = Forecasts(filters, rests, ladder=False, shape=shape)
+        for law in self.laws:
+            source = self._rhythmic if law is self._parametric else self._plain
+            self._twins.append(Twin(law, source.rests, self._objective, shape))
+        self._size = np.zeros((len(self.laws), *shape)) + state.commanded
+        self._backlog = np.zeros((len(self.laws), *shape))
+        self.selector = Selector(len(self.laws), shape)
+        return self.selector

@@ -1,0 +1,149 @@
+"""A twin of the resource for every candidate: what it would have done with the same flow, at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum_control.core.estimation import AmplitudeFilter
+from quantum_control.core.numeric import ARRAY
+from quantum_control.core.physics import Objective
+from quantum_control.core.resource import ResourceState
+from quantum_control.physics.base import StaffedModel
+from quantum_control.physics.staffing import Staffing
+from quantum_control.tuning.ladder import Ladder
+from quantum_control.tuning.weights import Weights
+
+Array = NDArray[np.float64]
+
+
+class Forecasts:
+    """Forecast and spread of the next flow by every filter, and by the ladder for every rest.
+
+    Parameters
+    ----------
+    filters
+        (agility, jump) of each filter.
+    rests
+        (headroom, slack) of each rest interval; every filter is combined with
+        every rest.
+    ladder
+        Whether the ladder's quantiles are combined with every rest too.
+    shape
+        Shape of the flow: () for one resource, (rows,) for many.
+    """
+
+    def __init__(
+        self,
+        filters: Sequence[tuple[float, float]],
+        rests: Sequence[tuple[float, float]],
+        *,
+        ladder: bool,
+        shape: tuple[int, ...],
+    ) -> None:
+        self._shape = shape
+        self._filters = AmplitudeFilter(
+            cast(float, _column([agility for agility, _ in filters for _ in rests], shape)),
+            cast(float, _column([jump for _, jump in filters for _ in rests], shape)),
+        )
+        self._ladder = Ladder(int(np.prod(shape))) if ladder else None
+        self._started = False
+        self.rests = list(rests) * (len(filters) + int(ladder))
+        """(headroom, slack) of each candidate, in the order of the forecasts."""
+        # The ladder is no Gaussian: for each rest it gets the spread that a Gaussian with
+        # the same quantile at that headroom would have.
+        heads = sorted({headroom for headroom, _ in rests})
+        self._probabilities = np.array([0.5, *map(NormalDist().cdf, heads)])
+        self._which = np.array([1 + heads.index(headroom) for headroom, _ in rests])
+        self._headrooms = _column([headroom for headroom, _ in rests], shape)
+
+    def update(self, amplitude: Array, known: float, coming: float) -> tuple[Array, Array]:
+        """Take the amplitude of this interval, the part of it that was known, and the part known of the next.
+
+        Returns forecast (as size) and spread (sqrt(size)) of the next flow, candidates along the first axis.
+        """
+        filters = self._filters
+        if self._started:
+            filters.update(cast(float, amplitude - known), 1.0, ARRAY)
+        else:
+            filters.start(cast(float, amplitude - known))
+            self._started = True
+        ahead = np.maximum(filters.level + coming, 0.0)
+        spread = cast(Array, filters.spread(1.0, ARRAY))
+        if self._ladder is None:
+            return ahead * ahead, spread
+        self._ladder.update(amplitude.reshape(-1))
+        quantiles = self._ladder.quantiles(self._probabilities).reshape(-1, *self._shape)
+        median = quantiles[0]
+        above = (quantiles[self._which] - median) / self._headrooms
+        levels = np.concatenate((ahead, np.broadcast_to(median, above.shape)))
+        return levels * levels, np.concatenate((spread, above))
+
+
+class Twin:
+    """The candidates of one law, each steering a resource of its own with the same flow."""
+
+    def __init__(
+        self,
+        law: StaffedModel,
+        rests: Sequence[tuple[float, float]],
+        objective: Objective,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.law = law.candidate(
+            Staffing(
+                cast(float, _column([headroom for headroom, _ in rests], shape)),
+                cast(float, _column([slack for _, slack in rests], shape)),
+            )
+        )
+        self.weights = Weights(np.full((len(rests), *shape), 1.0 / len(rests)))
+        self._objective = objective
+        self._size: Array | None = None
+        self._backlog = np.zeros((len(rests), *shape))
+        self._regime: Any = 0.0
+
+    def step(self, state: ResourceState, forecast: Array, spread: Array) -> tuple[Array, Array]:
+        """Charge every candidate for this interval and let it set its next size.
+
+        Returns the weighted means of the sizes set and of the backlogs that they answer to, both as size.
+        """
+        size = self._size
+        if size is None:
+            size = self._backlog + state.commanded
+        demand = self._backlog + state.flow
+        backlog = np.maximum(demand - size, 0.0)
+        rows = ResourceState(
+            cast(float, demand / size - 1.0),
+            state.velocity,
+            state.acceleration,
+            size=cast(float, size),
+            commanded=cast(float, size),
+            interval=state.interval,
+            flow=state.flow,
+            forecast=cast(float, forecast),
+            spread=cast(float, spread),
+            backlog=cast(float, backlog),
+            snr=state.snr,
+        )
+        wanted = size * np.exp(self.law.calculate_force(rows) * state.interval)
+        regime = self.law.regime
+        if regime is not self._regime:
+            self.weights.forget(np.asarray(regime != self._regime))
+            self._regime = regime
+        self.weights.update(cost_of(self._objective, backlog, size, wanted - size))
+        self._size, self._backlog = wanted, backlog
+        weights = self.weights.values
+        return np.add.reduce(weights * wanted, axis=0), np.add.reduce(weights * backlog, axis=0)
+
+
+def cost_of(objective: Objective, backlog: Array, size: Array, change: Array) -> Array:
+    """`Objective.cost` of many at once."""
+    return cast(Array, objective.cost(cast(float, backlog), cast(float, size), cast(float, change)))
+
+
+def _column(values: Sequence[float], shape: tuple[int, ...]) -> Array:
+    return np.array(values, dtype=float).reshape(-1, *(1 for _ in shape))

@@ -1,0 +1,63 @@
+"""Weights of candidates by what each would have cost: prediction with expert advice.
+
+The flow is seen whatever the size, so that at every step every candidate can
+be charged (full information). The exponentially weighted average is within
+O(sqrt(T log K)) of the best of K candidates (Cesa-Bianchi & Lugosi 2006,
+ch. 2); with convex costs its average decision costs no more than the average
+cost. Losses are discounted, so that what was best long ago does not count for
+ever, and scaled by their own spread across candidates, so that there is no
+unit to tune.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+DISCOUNT = 0.999
+"""Forgetting per interval: a memory of 1000 intervals."""
+
+LEARNING_RATE = 3.0
+"""Times 1/sqrt(memory) and over the losses' spread; 1 to 10 differ by less than 1 %."""
+
+FORGOTTEN = 0.05
+"""What remains of the losses when a law begins to know something new."""
+
+
+TINY = 1e-30
+"""Keeps a quotient finite while all candidates cost the same."""
+
+
+class Weights:
+    """Discounted exponential weights of the first axis of the losses."""
+
+    def __init__(self, prior: Array, discount: float = DISCOUNT, rate: float = LEARNING_RATE) -> None:
+        self._discount = discount
+        self._rate = rate
+        self._log_prior = np.log(prior)
+        self._losses: Array = np.zeros(prior.shape)
+        self._square: Array = np.zeros(prior.shape[1:])
+        self.values = prior / prior.sum(axis=0)
+        """Weight of each candidate; the first axis sums to 1."""
+
+    def forget(self, where: Array) -> None:
+        """Let all losses so far count for little `where` (true or false, shape of one candidate) is true."""
+        keep = np.where(where, FORGOTTEN, 1.0)
+        self._losses *= keep
+        self._square *= keep
+
+    def update(self, losses: Array) -> None:
+        """Take the losses of one interval, candidates along the first axis."""
+        deviation = losses - losses.mean(axis=0)
+        self._losses *= self._discount
+        self._losses += deviation
+        deviation *= deviation
+        self._square *= self._discount
+        self._square += deviation.mean(axis=0)
+        score = self._log_prior - self._losses * (self._rate / np.sqrt(self._square + TINY))
+        score -= np.maximum.reduce(score, axis=0)
+        weights = np.exp(score)
+        weights /= np.add.reduce(weights, axis=0)
+        self.values = weights
