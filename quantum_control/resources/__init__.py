@@ -1,0 +1,1 @@
+"""Adapters: the real things whose size can be measured and set."""
