@@ -1,0 +1,63 @@
+"""The command line: `quantum-control COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+import click
+
+from quantum_control import __version__
+from quantum_control.core.errors import QuantumControlError, unknown_name
+
+EXIT_REFUSED = 2
+"""Exit code for a wrong parameter, a missing part or a resource that cannot be steered."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are first used, so that `--help` stays quick."""
+
+    def __init__(self, homes: Mapping[str, str], name: str, help: str) -> None:
+        super().__init__(name, help=help)
+        self._homes = homes
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names in the order in which people need them."""
+        return list(self._homes)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; suggest the nearest name if there is none."""
+        if cmd_name not in self._homes:
+            ctx.fail(unknown_name("command", cmd_name, self._homes))
+        module, _, attribute = self._homes[cmd_name].partition(":")
+        return cast(click.Command, getattr(import_module(module), attribute or "command"))
+
+
+BENCH = LazyGroup(
+    {"laws": "quantum_control.bench.laws"},
+    "bench",
+    "Measure the laws and the adapters against their peers, in pairs.",
+)
+
+main = click.version_option(__version__, prog_name="quantum-control")(
+    LazyGroup(
+        {
+            "demo": "quantum_control.demo.command",
+            "tune": "quantum_control.tuning.offline",
+            "bench": "quantum_control.cli:BENCH",
+        },
+        "quantum-control",
+        "Adaptive sizing of infrastructure: one controller for any resource.",
+    )
+)
+
+
+def run() -> None:
+    """Entry point: errors of ours are told in one line, without a traceback."""
+    try:
+        main()
+    except QuantumControlError as error:
+        click.echo(f"quantum-control: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
