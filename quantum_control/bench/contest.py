@@ -174,7 +174,7 @@ def competitor(name: str, load: str, objective: Objective) -> PhysicsModel:
 
 def observer(law: PhysicsModel) -> Callable[[ResourceState], ResourceState]:
     """The estimator that the controller puts before a law."""
-    estimator = Estimator(anticipate=law.anticipate, delay=0)
+    estimator = Estimator(anticipate=law.anticipate, agility=law.agility, jump=law.jump, delay=0)
     return lambda measured: estimator.update(measured, measured.time, measured.commanded)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -13,20 +14,25 @@ from typing import Self
 
 from quantum_control.core.actuator import Actuator
 from quantum_control.core.decision import Decision, Outcome
-from quantum_control.core.errors import ActuatorError, ConfigError, LifecycleError
+from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.knee import Knee
+from quantum_control.core.memory import Memory
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.plugins import law
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.runner import Runner
 from quantum_control.core.safety import Bounds, Guard, GuardSettings, positive_int
 from quantum_control.core.score import PredictionScore
+from quantum_control.core.suspension import Suspension
 
 _log = logging.getLogger("quantum_control")
 
 HISTORY = 60
 """States, and decisions, that are kept."""
+
+KEEP_EVERY = 600
+"""Steps between two writings of what was learnt."""
 
 MAX_EXPONENT = 50.0
 """Cap on F·interval: beyond any slew limit, and far from overflow."""
@@ -56,11 +62,15 @@ class QuantumController:
     max_failures
         Consecutive failures after which the original size is restored. As many
         good measurements in a row take the control up again.
+    memory
+        File in which what the law learns is kept over restarts; one for each
+        resource. Written now and then and at `stop()`.
 
     Raises
     ------
     ConfigError
-        A parameter is out of its range, or a name is unknown.
+        A parameter is out of its range, a name is unknown, or the memory
+        cannot be read.
     """
 
     def __init__(
@@ -74,6 +84,7 @@ class QuantumController:
         clock: Callable[[], float] = time.monotonic,
         guard: GuardSettings | None = None,
         max_failures: int = 5,
+        memory: str | os.PathLike[str] | None = None,
     ) -> None:
         if not 0.0 < interval <= threading.TIMEOUT_MAX:
             raise ConfigError(f"interval={interval!r}: seconds between steps, a positive number")
@@ -82,32 +93,31 @@ class QuantumController:
         self.objective = objective or Objective()
         chosen = law(physics_model, self.objective)
         self.physics = chosen.tuned(self.objective) if auto_tune else chosen
+        self._memory = None if memory is None else Memory(memory)
+        if self._memory is not None:
+            self._memory.recall(self.physics)
         self.bounds = Bounds(resource.min_size, resource.max_size)
-        self.max_failures = positive_int("max_failures", max_failures)
         self.history: deque[ResourceState] = deque(maxlen=HISTORY)
         self.decisions: deque[Decision] = deque(maxlen=HISTORY)
         self.metrics: dict[str, float] = {}
         """What the resource's `get_metrics()` last returned."""
         self.steps = 0
         self.changes = 0
-        self.failures = 0
-        self.suspended = False
-        """Whether too many failures have handed the resource back its original size."""
         self.score = PredictionScore()
         self._clock = clock
         self._actuator = Actuator(resource)
+        self._suspension = Suspension(self._actuator, positive_int("max_failures", max_failures))
         self._guard = Guard(self.bounds, guard)
         self._knee = Knee()
-        self._estimator = Estimator(self.interval, anticipate=self.physics.anticipate)
+        self._estimator = Estimator(
+            self.interval,
+            anticipate=self.physics.anticipate,
+            agility=self.physics.agility,
+            jump=self.physics.jump,
+        )
         self._time = -inf
-        self._failed_in_a_row = 0
-        self._good_in_a_row = 0
-        # Serialises optimize() called by hand with the loop's own steps and with stop().
-        self._step_lock = threading.RLock()
-        self._stepper = 0  # ident of the thread that is inside a step
-        self._asked: bool | None = None  # what stop(restore) was told from inside the step under way
         name = f"quantum_control({type(resource).__name__})"
-        self._runner = Runner(self.optimize, self.interval, name, abandoned=self._restore)
+        self._runner = Runner(self._step, self._actuator.restore, self.interval, name)
 
     @property
     def original(self) -> int | None:
@@ -119,6 +129,16 @@ class QuantumController:
         """Size last ordered, at first the original; None before the first measurement."""
         return self._actuator.size or None
 
+    @property
+    def failures(self) -> int:
+        """Failures of the resource or the law so far."""
+        return self._suspension.failures
+
+    @property
+    def suspended(self) -> bool:
+        """Whether too many failures have handed the resource back its original size."""
+        return self._suspension.active
+
     # ---- one step -----------------------------------------------------------------------------
 
     def optimize(self) -> Decision:
@@ -127,23 +147,17 @@ class QuantumController:
         Each failure of theirs is counted and leaves the size alone; after
         `max_failures` in a row the original size is restored.
         """
-        with self._step_lock:
-            self._stepper = threading.get_ident()
-            try:
-                decision = self._step()
-            finally:
-                self._stepper = 0
-            self.decisions.append(decision)
-            self.steps += 1
-            asked, self._asked = self._asked, None
-        if asked is not None:
-            try:
-                self.stop(asked)
-            except ActuatorError as error:  # who asked is past hearing of it
-                _log.error("%s: %s", self, error)
-        return decision
+        return self._runner.once()
 
     def _step(self) -> Decision:
+        decision = self._decision()
+        self.decisions.append(decision)
+        self.steps += 1
+        if self._memory is not None and self.steps % KEEP_EVERY == 0:
+            self._memory.keep(self.physics)
+        return decision
+
+    def _decision(self) -> Decision:
         now = self._clock()
         if not self._time < now < inf:
             self._time = min(self._time, now)  # a clock that went back is believed from here on
@@ -151,8 +165,8 @@ class QuantumController:
         state, force, wanted, doing = None, 0.0, nan, "measuring"
         try:
             state, elapsed = self._measure(now)
-            if self.suspended and (trouble := self._trouble()):
-                return Decision.standing(now, Outcome.SUSPENDED, self._actuator.size, trouble, state)
+            if self._suspension.active and (why := self._suspension.holds()):
+                return Decision.standing(now, Outcome.SUSPENDED, self._actuator.size, why, state)
 
             doing = "computing the force"
             force = float(self.physics.calculate_force(state))
@@ -162,7 +176,7 @@ class QuantumController:
             setpoint = self.physics.setpoint(state)
             expected = self.physics.predict_next_state(state).demand
 
-            if self._asked is not None:
+            if self._runner.stop_asked:
                 allowed, reasons = size, ("stop() was called",)
             outcome = Outcome.HELD
             if allowed == size:
@@ -174,7 +188,7 @@ class QuantumController:
                 outcome = Outcome.CHANGED
         except Exception as error:  # noqa: BLE001 - both may fail in any way; the loop goes on
             return self._failure(now, f"{doing}: {type(error).__name__}: {error}", state, force, wanted)
-        self._failed_in_a_row = 0
+        self._suspension.succeeded()
         self.score.predict(expected, state.demand)
         return Decision(now, outcome, state, force, setpoint, wanted, allowed, reasons)
 
@@ -219,42 +233,16 @@ class QuantumController:
         allowed, guarded = self._guard.allow(size, within, elapsed / self.interval)
         return allowed, (*reasons, guarded) if guarded else reasons
 
-    # ---- when the resource or the law fails -------------------------------------------------------
-
     def _failure(
         self, now: float, why: str, state: ResourceState | None, force: float, wanted: float
     ) -> Decision:
-        self.failures += 1
-        self._failed_in_a_row += 1
-        self._good_in_a_row = 0
-        if self._failed_in_a_row == 1:
+        suspension = self._suspension
+        refused = suspension.failed()
+        if suspension.in_a_row == 1:
             _log.warning("%s: %s", self, why)
-        outcome = Outcome.FAILED
-        if self.suspended or self._failed_in_a_row >= self.max_failures:
-            self.suspended = True
-            outcome = Outcome.SUSPENDED
-            why = "; ".join(filter(None, (why, self._give_back())))
-        size = self._actuator.size
-        return Decision.standing(now, outcome, size, why, state, force=force, wanted=wanted)
-
-    def _trouble(self) -> str:
-        """Why a suspended controller does not take up the control yet; nothing once it may."""
-        self._failed_in_a_row = 0
-        refused = self._give_back()  # only does something if it failed before
-        self._good_in_a_row = 0 if refused else self._good_in_a_row + 1
-        if self._good_in_a_row < self.max_failures:
-            return refused or "waiting for good measurements"
-        self.suspended = False
-        _log.info("%s: measurements are good again; steering", self)
-        return ""
-
-    def _give_back(self) -> str:
-        """Restore the original size; why that failed, if it did. It is tried again at the next step."""
-        try:
-            self._actuator.restore()
-        except ActuatorError as error:
-            return str(error)
-        return ""
+        outcome = Outcome.SUSPENDED if suspension.active else Outcome.FAILED
+        why = f"{why}; {refused}" if refused else why
+        return Decision.standing(now, outcome, self._actuator.size, why, state, force=force, wanted=wanted)
 
     # ---- running ---------------------------------------------------------------------------------
 
@@ -290,7 +278,10 @@ class QuantumController:
         ActuatorError
             The original size could not be restored.
         """
-        await self._runner.run()
+        try:
+            await self._runner.run()
+        finally:
+            self._keep()
 
     def stop(self, restore: bool = True) -> None:
         """End the loop, wait for the step under way, and restore the original size unless told not to.
@@ -304,21 +295,14 @@ class QuantumController:
         ActuatorError
             The original size could not be restored.
         """
-        if self._stepper == threading.get_ident():
-            self._asked = restore
-            return
-        self._runner.stop()
-        if restore:
-            self._restore()
+        try:
+            self._runner.stop(restore=restore)
+        finally:
+            self._keep()
 
-    def _restore(self) -> None:
-        with self._step_lock:
-            self._stepper = threading.get_ident()  # so that the resource may call stop() here too, in vain
-            try:
-                self._actuator.restore()
-            finally:
-                self._stepper = 0
-                self._asked = None
+    def _keep(self) -> None:
+        if self._memory is not None and self.steps:
+            self._memory.keep(self.physics)
 
     def __enter__(self) -> Self:
         self.start()

@@ -166,6 +166,8 @@ class Estimator:
         interval, returns the part of it that was known beforehand and the
         part known of the interval in which the next size acts (both in
         sqrt(size)). The filter tracks the rest.
+    agility, jump
+        Of the `AmplitudeFilter`.
     delay
         Intervals that a command takes to be in force, beyond the sampling
         itself; rows of an array share it. None to measure it, of one resource
@@ -177,10 +179,12 @@ class Estimator:
         interval: float = 1.0,
         *,
         anticipate: Callable[[float], tuple[float, float]] | None = None,
+        agility: float = AGILITY,
+        jump: float = JUMP,
         delay: int | None = None,
     ) -> None:
         self.interval = interval
-        self.filter = AmplitudeFilter()
+        self.filter = AmplitudeFilter(agility, jump)
         self.delays = DelayEstimator() if delay is None else None
         self._delay = delay or 0
         self._anticipate = anticipate

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.resource import ResourceState
 
 
@@ -18,6 +20,10 @@ class PhysicsModel(ABC):
     """
 
     name: str = "custom"
+    agility: float = AGILITY
+    """How fast the estimator before the law follows: process over measurement variance. Unit 1."""
+    jump: float = JUMP
+    """Normalised innovation squared past which it believes a burst at once. Unit 1."""
 
     @classmethod
     def create(cls, objective: Objective) -> Self:  # noqa: ARG003 - for those that price their headroom
@@ -60,6 +66,19 @@ class PhysicsModel(ABC):
         sqrt(size). Called once per interval, before `calculate_force`.
         """
         return 0.0, 0.0
+
+    def learned(self) -> dict[str, object]:
+        """What was learnt, to be seen and for `recall`: a JSON object; empty if the law does not learn."""
+        return {}
+
+    def recall(self, learned: Mapping[str, object]) -> None:  # noqa: B027 - a law that does not learn ignores it
+        """Go on from what `learned()` returned before a restart; called before the first state.
+
+        Raises
+        ------
+        ConfigError
+            It was learnt in a way that this version does not understand.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,19 @@
-"""Calls a step at a fixed interval, on a thread of its own or in an event loop."""
+"""Takes steps one at a time: by hand, at a fixed interval on a thread, or in an event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from quantum_control.core.errors import LifecycleError
+from quantum_control.core.errors import ActuatorError, LifecycleError
+
+T = TypeVar("T")
+
+_log = logging.getLogger("quantum_control")
 
 
 class Schedule:
@@ -28,38 +34,63 @@ class _Run:
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
-        # Held during a step, so that no step begins or goes on once stop() has returned. It may be
-        # taken again by its holder: a step may stop its own run.
-        self.stepping = threading.RLock()
         self.thread: threading.Thread | None = None
         self.wake: Callable[[], object] | None = None
 
 
-class Runner:
-    """Runs `step` every `interval` seconds until told to stop.
+class Runner(Generic[T]):
+    """Takes steps, never two at once, and puts things back when told to stop.
 
     Parameters
     ----------
-    abandoned
-        Called in the thread of the loop when that ends without `stop()`: by
-        cancellation, or by something that is not the step's to catch.
+    step
+        What is done, once or every `interval` seconds.
+    restore
+        Undoes what the steps have done; may raise `ActuatorError`. Called by
+        `stop()`, and by a loop that ends in another way: by cancellation, or by
+        something that is not the step's to catch.
     """
 
     def __init__(
-        self, step: Callable[[], object], interval: float, name: str, abandoned: Callable[[], object]
+        self, step: Callable[[], T], restore: Callable[[], object], interval: float, name: str
     ) -> None:
         self._step = step
+        self._restore = restore
         self._interval = interval
         self._name = name
-        self._abandoned = abandoned
         self._run: _Run | None = None
         # start() and stop() may be called from any thread; guards `_run`.
         self._lock = threading.Lock()
+        # Held during a step and a restore: one at a time, whoever takes it.
+        self._turn = threading.RLock()
+        self._holder = 0  # ident of the thread whose turn it is
+        self._asked: bool | None = None  # stop(restore) as called from inside the step under way
 
     @property
     def running(self) -> bool:
-        """Whether a thread or a task runs the step."""
+        """Whether a thread or a task takes steps."""
         return self._run is not None
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether the step under way has been told, from inside, that it is the last."""
+        return self._asked is not None
+
+    def once(self) -> T:
+        """Take one step now, after the one under way if there is any."""
+        with self._turn:
+            self._holder = threading.get_ident()
+            try:
+                result = self._step()
+            finally:
+                self._holder = 0
+            asked, self._asked = self._asked, None
+        if asked is not None:
+            try:
+                self.stop(restore=asked)
+            except ActuatorError as error:  # who asked is past hearing of it
+                _log.error("%s: %s", self._name, error)
+        return result
 
     def start(self) -> None:
         """Start a daemon thread; the first step is taken at once.
@@ -75,21 +106,17 @@ class Runner:
             run.thread.start()
             self._run = run
 
-    def stop(self) -> None:
-        """End the loop and wait for a step under way; does nothing if none runs."""
-        with self._lock:
-            run = self._run
-        if run is None:
+    def stop(self, *, restore: bool) -> None:
+        """End the loop if there is one, wait for the step under way, and restore if told to.
+
+        Called from inside a step, it is done as that ends.
+        """
+        if self._holder == threading.get_ident():
+            self._asked = restore
             return
-        with run.stepping:
-            run.stopping.set()
-        if run.wake is not None:
-            try:
-                run.wake()
-            except RuntimeError:  # the event loop was closed under it, and will not run its end
-                self._ended(run)
-        if run.thread is not None and run.thread is not threading.current_thread():
-            run.thread.join()
+        self._end_loop()
+        if restore:
+            self._put_back()
 
     async def run(self) -> None:
         """Take steps in the running event loop until `stop()` or cancellation.
@@ -125,11 +152,36 @@ class Runner:
 
     def _stepped(self, run: _Run) -> bool:
         """Take a step, unless the run is to end."""
-        with run.stepping:
+        with self._turn:
             if run.stopping.is_set():
                 return False
-            self._step()
+            self.once()
         return True
+
+    def _end_loop(self) -> None:
+        with self._lock:
+            run = self._run
+        if run is None:
+            return
+        run.stopping.set()
+        with self._turn:
+            pass  # waits for the step under way; the run takes no other
+        if run.wake is not None:
+            try:
+                run.wake()
+            except RuntimeError:  # the event loop was closed under it, and will not run its end
+                self._ended(run)
+        if run.thread is not None and run.thread is not threading.current_thread():
+            run.thread.join()
+
+    def _put_back(self) -> None:
+        with self._turn:
+            self._holder = threading.get_ident()  # so that what is restored may call stop(), in vain
+            try:
+                self._restore()
+            finally:
+                self._holder = 0
+                self._asked = None
 
     def _begun(self) -> _Run:
         if self._run is not None:
@@ -141,4 +193,4 @@ class Runner:
             if self._run is run:
                 self._run = None
         if not run.stopping.is_set():
-            self._abandoned()
+            self._put_back()

@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Self, cast
 
+from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.numeric import ops_for
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.plugins import load
@@ -14,10 +15,27 @@ from quantum_control.physics.staffing import Staffing
 
 
 class StaffedModel(PhysicsModel):
-    """A law that pulls the size towards the rest interval of a `Staffing`."""
+    """A law that pulls the size towards the rest interval of a `Staffing`.
 
-    def __init__(self, staffing: Staffing | None = None, *, objective: Objective | None = None) -> None:
+    Parameters
+    ----------
+    staffing
+        Headroom and slack; by default what the prices of `objective` ask for.
+    agility, jump
+        Settings of the estimator's filter, see `core.estimation.AmplitudeFilter`.
+    """
+
+    def __init__(
+        self,
+        staffing: Staffing | None = None,
+        *,
+        objective: Objective | None = None,
+        agility: float = AGILITY,
+        jump: float = JUMP,
+    ) -> None:
         self.staffing = staffing or Staffing.for_objective(objective or Objective())
+        self.agility = agility
+        self.jump = jump
 
     @classmethod
     def create(cls, objective: Objective) -> Self:

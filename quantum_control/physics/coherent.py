@@ -23,6 +23,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import Self
 
+from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.base import StaffedModel
@@ -59,10 +60,12 @@ class Coherent(StaffedModel):
         staffing: Staffing | None = None,
         *,
         objective: Objective | None = None,
+        agility: float = AGILITY,
+        jump: float = JUMP,
         movement_price: float = MOVEMENT_PRICE,
         squeezing: float = SQUEEZING,
     ) -> None:
-        super().__init__(staffing, objective=objective)
+        super().__init__(staffing, objective=objective, agility=agility, jump=jump)
         self.gain = movement_gain(movement_price)
         if staffing is None:
             self.staffing = Staffing(self.staffing.headroom, self.staffing.slack * squeezing)

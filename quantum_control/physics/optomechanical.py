@@ -26,6 +26,7 @@ critical is 1); in this first-order trap it cannot overshoot.
 
 from __future__ import annotations
 
+from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.numeric import ops_for
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
@@ -59,11 +60,13 @@ class Optomechanical(StaffedModel):
         staffing: Staffing | None = None,
         *,
         objective: Objective | None = None,
+        agility: float = AGILITY,
+        jump: float = JUMP,
         damping: float = DAMPING,
         burst: float = 1.0,
         ceiling: float = 1.0,
     ) -> None:
-        super().__init__(staffing, objective=objective)
+        super().__init__(staffing, objective=objective, agility=agility, jump=jump)
         self.damping = damping
         self.burst = burst
         self.ceiling = ceiling

@@ -20,6 +20,7 @@ interval in which the next size acts, and the filter tracks only the rest.
 
 from __future__ import annotations
 
+from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.numeric import ops_for
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
@@ -54,11 +55,13 @@ class Parametric(StaffedModel):
         staffing: Staffing | None = None,
         *,
         objective: Objective | None = None,
+        agility: float = AGILITY,
+        jump: float = JUMP,
         stiffness: float = STIFFNESS,
         modulation: float = MODULATION,
         ceiling: float = 1.0,
     ) -> None:
-        super().__init__(staffing, objective=objective)
+        super().__init__(staffing, objective=objective, agility=agility, jump=jump)
         self.stiffness = stiffness
         self.modulation = modulation
         self.ceiling = ceiling

@@ -10,10 +10,12 @@ than the best of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
+from quantum_control.core.errors import ConfigError
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.base import StaffedModel
@@ -54,15 +56,52 @@ class Tuned(PhysicsModel):
         """As the law's, untuned."""
         return self.law.setpoint(state)
 
+    def learned(self) -> dict[str, object]:
+        """Weights of the candidates, the mean settings that they amount to, and the levels of demand."""
+        if self._forecasts is None or self._twin is None:
+            return {}
+        weights = self._twin.learned()
+        settings = np.array(self._forecasts.rests)
+        headroom, slack = (float(value) for value in np.array(weights) @ settings)
+        return {
+            "law": self.name,
+            "headroom": headroom,
+            "slack": slack,
+            "weights": weights,
+            "levels": self._forecasts.learned(),
+        }
+
+    def recall(self, learned: Mapping[str, object]) -> None:
+        """Go on from what `learned()` returned.
+
+        Raises
+        ------
+        ConfigError
+            It is another law's, or was learnt among other candidates.
+        """
+        if learned.get("law") != self.name:
+            raise ConfigError(f"what was learnt is of the law {learned.get('law')!r}, not {self.name!r}")
+        forecasts, twin = self._begin(())
+        try:
+            twin.recall(learned.get("weights"))
+            forecasts.recall(learned.get("levels"))
+        except ConfigError:
+            self._forecasts = self._twin = None
+            raise
+
+    def _begin(self, shape: tuple[int, ...]) -> tuple[Forecasts, Twin]:
+        self._forecasts = Forecasts(FILTERS, RESTS, ladder=True, shape=shape)
+        self._twin = Twin(self.law, self._forecasts.rests, self._objective, shape)
+        return self._forecasts, self._twin
+
     def calculate_force(self, state: ResourceState) -> float:
         """Force that takes the size to the weighted mean of the candidates' sizes; 1/s."""
-        if self._twin is None or self._forecasts is None:
-            shape = np.shape(state.flow)
-            self._forecasts = Forecasts(FILTERS, RESTS, ladder=True, shape=shape)
-            self._twin = Twin(self.law, self._forecasts.rests, self._objective, shape)
+        forecasts, twin = self._forecasts, self._twin
+        if forecasts is None or twin is None:
+            forecasts, twin = self._begin(np.shape(state.flow))
         amplitude = np.sqrt(np.asarray(state.flow, dtype=float))
-        forecast, spread = self._forecasts.update(amplitude, *self._anticipated)
-        size, backlog = self._twin.step(state, forecast, spread)
+        forecast, spread = forecasts.update(amplitude, *self._anticipated)
+        size, backlog = twin.step(state, forecast, spread)
         # The candidates answer to the backlogs of their twins; the live one takes their place.
         wanted = np.maximum(size + state.backlog - backlog, SMALLEST)
         force = np.log(wanted / state.commanded) / state.interval

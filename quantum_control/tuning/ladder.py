@@ -16,10 +16,13 @@ each rung. The quantiles of the predicted mixture are what a law needs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from quantum_control.core.errors import ConfigError
 
 Array = NDArray[np.float64]
 
@@ -46,6 +49,9 @@ MARGIN = 2.0
 """Room left above and below the range seen, in standard deviations of the shot noise."""
 
 SHOT_NOISE_DEVIATION = 0.5
+LEARNT = ("low", "high", "belief", "visits", "hops")
+"""Names of what is kept over a restart."""
+
 FLOOR = 1e-12
 """What any level is believed to be capable of: keeps the belief from dying out far from where it was."""
 
@@ -108,6 +114,30 @@ class Ladder:
         if self._count % LEARN == 0:
             self._chain = self._normalised()
 
+    def learned(self) -> dict[str, object]:
+        """Levels, hops and belief of all rows, as lists."""
+        arrays = (self._low, self._high, self._belief, self._visits / self._gain, self._hops / self._gain)
+        return dict(zip(LEARNT, (array.tolist() for array in arrays), strict=True))
+
+    def recall(self, learned: Mapping[str, object]) -> None:
+        """Go on from what `learned()` returned; call it before the first update.
+
+        Raises
+        ------
+        ConfigError
+            It was learnt for another number of rows or rungs.
+        """
+        arrays = [np.asarray(learned.get(name), dtype=float) for name in LEARNT]
+        shapes = [(self._rows, 1)] * 2 + [(self._rows, RUNGS)] * 2 + [(self._rows, RUNGS, RUNGS)]
+        if [array.shape for array in arrays] != shapes or not all(np.isfinite(a).all() for a in arrays):
+            raise ConfigError(f"what was learnt of levels is not of {self._rows} x {RUNGS} of them")
+        self._seen_low, self._seen_high = arrays[0].copy(), arrays[1].copy()
+        self._low, self._high, self._belief, self._visits, self._hops = arrays
+        self._lay()
+        self._chain = self._normalised()
+        self._ahead = None
+        self._count = 1
+
     def quantiles(self, probabilities: Array) -> Array:
         """Quantiles of the next interval's amplitude; shape (len(probabilities), rows)."""
         cumulative = np.matmul(self._predicted()[:, None, :], self._below)[:, 0, :]
@@ -159,9 +189,13 @@ class Ladder:
             self._belief[rows] = np.matmul(across, self._belief[rows][:, :, None])[:, :, 0]
             self._visits[rows] = np.matmul(across, self._visits[rows][:, :, None])[:, :, 0]
             self._hops[rows] = across @ self._hops[rows] @ share
-            self._chain = self._normalised()
+            # The other rows go on with what they had: rows do not know of each other.
+            self._chain[rows] = self._normalised()[rows]
             self._ahead = None
         self._low[rows], self._high[rows] = low, high
+        self._lay()
+
+    def _lay(self) -> None:
         self._width = (self._high - self._low) / RUNGS
         self._rungs = self._low + self._width * (np.arange(RUNGS) + 0.5)
         noise = np.sqrt(SHOT_NOISE_DEVIATION**2 + self._width**2 / 12.0)

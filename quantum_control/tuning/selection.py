@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_control.core.errors import ConfigError
 from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
@@ -108,7 +110,7 @@ class Auto(PhysicsModel):
         self._plain: Forecasts | None = None
         self._rhythmic: Forecasts | None = None
         self._twins: list[Twin] = []
-        self._size: Array = np.zeros(0)
+        self._size: Array | None = None
         self._backlog: Array = np.zeros(0)
 
     @classmethod
@@ -138,9 +140,46 @@ class Auto(PhysicsModel):
         """As the first law's, untuned."""
         return self.laws[0].setpoint(state)
 
+    def learned(self) -> dict[str, object]:
+        """The law in use, the weights of each law's candidates, and the levels of demand."""
+        if self.selector is None or self._plain is None:
+            return {}
+        weights = {law.name: twin.learned() for law, twin in zip(self.laws, self._twins, strict=True)}
+        return {
+            "law": self.name,
+            "in_use": self.law.name,
+            "weights": weights,
+            "levels": self._plain.learned(),
+        }
+
+    def recall(self, learned: Mapping[str, object]) -> None:
+        """Go on from what `learned()` returned.
+
+        Raises
+        ------
+        ConfigError
+            It is another law's, or was learnt among other candidates.
+        """
+        weights, names = learned.get("weights"), [law.name for law in self.laws]
+        if learned.get("law") != self.name or not isinstance(weights, Mapping) or set(weights) != set(names):
+            raise ConfigError(f"what was learnt is not of a selection among {', '.join(names)}")
+        if learned.get("in_use") not in names:
+            raise ConfigError(f"the law in use is recorded as {learned.get('in_use')!r}")
+        selector = self._begin(())
+        try:
+            for name, twin in zip(names, self._twins, strict=True):
+                twin.recall(weights[name])
+            cast(Forecasts, self._plain).recall(learned.get("levels"))
+        except ConfigError:
+            self.selector = None
+            raise
+        selector.current = np.array(names.index(str(learned["in_use"])))
+
     def calculate_force(self, state: ResourceState) -> float:
         """Force of the law in use; 1/s."""
-        selector = self.selector or self._begin(state)
+        selector = self.selector or self._begin(np.shape(state.flow))
+        if self._size is None:
+            self._size = np.zeros_like(self._backlog) + state.commanded
         amplitude = np.sqrt(np.asarray(state.flow, dtype=float))
         forecasts = cast(Forecasts, self._plain).update(amplitude, 0.0, 0.0)
         rhythmic = cast(Forecasts, self._rhythmic).update(amplitude, *self._anticipated)
@@ -165,17 +204,16 @@ class Auto(PhysicsModel):
         force = np.log(wanted / state.commanded) / state.interval
         return float(force) if np.ndim(force) == 0 else cast(float, force)
 
-    def _begin(self, state: ResourceState) -> Selector:
-        shape = np.shape(state.flow)
+    def _begin(self, shape: tuple[int, ...]) -> Selector:
         staffing = self.laws[0].staffing
         filters = FILTERS if self._tune else ((AGILITY, JUMP),)
         rests = RESTS if self._tune else ((staffing.headroom, staffing.slack),)
         self._plain = Forecasts(filters, rests, ladder=self._tune, shape=shape)
         self._rhythmic = Forecasts(filters, rests, ladder=False, shape=shape)
+        self._twins = []
         for law in self.laws:
             source = self._rhythmic if law is self._parametric else self._plain
             self._twins.append(Twin(law, source.rests, self._objective, shape))
-        self._size = np.zeros((len(self.laws), *shape)) + state.commanded
         self._backlog = np.zeros((len(self.laws), *shape))
         self.selector = Selector(len(self.laws), shape)
         return self.selector

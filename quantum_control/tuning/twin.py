@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_control.core.errors import ConfigError
 from quantum_control.core.estimation import AmplitudeFilter
 from quantum_control.core.numeric import ARRAY
 from quantum_control.core.physics import Objective
@@ -61,6 +62,17 @@ class Forecasts:
         self._which = np.array([1 + heads.index(headroom) for headroom, _ in rests])
         self._headrooms = _column([headroom for headroom, _ in rests], shape)
 
+    def learned(self) -> dict[str, object]:
+        """What the ladder has learnt; empty without one."""
+        return {} if self._ladder is None else self._ladder.learned()
+
+    def recall(self, learned: object) -> None:
+        """Go on from what `learned()` returned; raises `ConfigError` if it does not fit."""
+        if self._ladder is not None:
+            if not isinstance(learned, Mapping):
+                raise ConfigError("nothing is recorded of the levels of demand")
+            self._ladder.recall(learned)
+
     def update(self, amplitude: Array, known: float, coming: float) -> tuple[Array, Array]:
         """Take the amplitude of this interval, the part of it that was known, and the part known of the next.
 
@@ -105,6 +117,20 @@ class Twin:
         self._size: Array | None = None
         self._backlog = np.zeros((len(rests), *shape))
         self._regime: Any = 0.0
+
+    def learned(self) -> list[float]:
+        """Weight of each candidate (single resources)."""
+        return [float(weight) for weight in self.weights.values]
+
+    def recall(self, learned: object) -> None:
+        """Go on from what `learned()` returned; raises `ConfigError` if it is of other candidates."""
+        count = len(self.weights.values)
+        weights = np.asarray(learned if isinstance(learned, list) else [], dtype=float)
+        if weights.shape != (count,) or not (
+            np.isfinite(weights).all() and weights.min() >= 0.0 < weights.sum()
+        ):
+            raise ConfigError(f"the weights recorded are not those of {count} candidates")
+        self.weights.recall(weights)
 
     def step(self, state: ResourceState, forecast: Array, spread: Array) -> tuple[Array, Array]:
         """Charge every candidate for this interval and let it set its next size.

@@ -26,8 +26,15 @@ FORGOTTEN = 0.05
 """What remains of the losses when a law begins to know something new."""
 
 
-TINY = 1e-30
-"""Keeps a quotient finite while all candidates cost the same."""
+NEGLIGIBLE = 1e-12
+"""Relative variance below which losses do not differ: rounding must not be taken for evidence."""
+
+TINY = 1e-300
+"""Keeps a quotient finite while nothing costs anything."""
+
+
+LEAST = 1e-6
+"""No candidate is recalled as hopeless: the load may have changed."""
 
 
 class Weights:
@@ -42,6 +49,11 @@ class Weights:
         self.values = prior / prior.sum(axis=0)
         """Weight of each candidate; the first axis sums to 1."""
 
+    def recall(self, values: Array) -> None:
+        """Start from these weights, as if they had been the prior; call it before the first losses."""
+        self._log_prior = np.log(np.maximum(values, LEAST))
+        self.values = values / values.sum(axis=0)
+
     def forget(self, where: Array) -> None:
         """Let all losses so far count for little `where` (true or false, shape of one candidate) is true."""
         keep = np.where(where, FORGOTTEN, 1.0)
@@ -50,12 +62,13 @@ class Weights:
 
     def update(self, losses: Array) -> None:
         """Take the losses of one interval, candidates along the first axis."""
-        deviation = losses - losses.mean(axis=0)
+        mean = losses.mean(axis=0)
+        deviation = losses - mean
         self._losses *= self._discount
         self._losses += deviation
         deviation *= deviation
         self._square *= self._discount
-        self._square += deviation.mean(axis=0)
+        self._square += deviation.mean(axis=0) + NEGLIGIBLE * mean * mean
         score = self._log_prior - self._losses * (self._rate / np.sqrt(self._square + TINY))
         score -= np.maximum.reduce(score, axis=0)
         weights = np.exp(score)

@@ -52,7 +52,7 @@ class Steps:
         self.count = 0
         self.threads: set[threading.Thread] = set()
         self.taken = threading.Event()
-        self.abandoned = threading.Event()
+        self.restored = threading.Event()
         self._then = then
 
     def __call__(self) -> None:
@@ -61,8 +61,8 @@ class Steps:
         self._then()
         self.taken.set()
 
-    def runner(self, interval: float = NEVER) -> Runner:
-        return Runner(self, interval, "steps", self.abandoned.set)
+    def runner(self, interval: float = NEVER) -> Runner[None]:
+        return Runner(self, self.restored.set, interval, "steps")
 
 
 def test_the_first_step_is_taken_at_once_on_a_thread_of_its_own() -> None:
@@ -70,12 +70,12 @@ def test_the_first_step_is_taken_at_once_on_a_thread_of_its_own() -> None:
     runner = steps.runner()
     runner.start()
     assert steps.taken.wait(LONG)
-    runner.stop()
+    runner.stop(restore=False)
     assert steps.count == 1
     (thread,) = steps.threads
     assert thread is not threading.current_thread()
     assert (thread.name, thread.daemon, thread.is_alive()) == ("steps", True, False)
-    assert not steps.abandoned.is_set()
+    assert not steps.restored.is_set()
 
 
 def test_steps_go_on_until_it_is_stopped() -> None:
@@ -85,7 +85,7 @@ def test_steps_go_on_until_it_is_stopped() -> None:
     runner.start()
     assert several.wait(LONG)
     assert runner.running
-    runner.stop()
+    runner.stop(restore=False)
     assert not runner.running
     (thread,) = steps.threads
     assert not thread.is_alive()
@@ -100,7 +100,7 @@ def test_starting_twice_is_an_error_and_the_first_run_goes_on() -> None:
     with pytest.raises(LifecycleError):
         asyncio.run(runner.run())
     assert runner.running
-    runner.stop()
+    runner.stop(restore=False)
 
 
 def test_many_starters_at_once_make_one_run() -> None:
@@ -122,15 +122,15 @@ def test_many_starters_at_once_make_one_run() -> None:
         each.start()
     for each in crowd:
         each.join(LONG)
-    runner.stop()
+    runner.stop(restore=False)
     assert sorted(outcomes) == ["refused"] * 7 + ["started"]
     assert len(steps.threads) <= 1
 
 
 def test_stopping_what_does_not_run_does_nothing() -> None:
     runner = Steps().runner()
-    runner.stop()
-    runner.stop()
+    runner.stop(restore=False)
+    runner.stop(restore=False)
     assert not runner.running
 
 
@@ -141,7 +141,7 @@ def test_it_can_be_started_again_after_a_stop() -> None:
         steps.taken.clear()
         runner.start()
         assert steps.taken.wait(LONG)
-        runner.stop()
+        runner.stop(restore=False)
         assert steps.count == run
 
 
@@ -156,7 +156,7 @@ def test_stop_waits_for_the_step_under_way() -> None:
     runner = steps.runner()
     runner.start()
     assert inside.wait(LONG)
-    stopper = threading.Thread(target=runner.stop)
+    stopper = threading.Thread(target=runner.stop, kwargs={"restore": False})
     stopper.start()
     assert stopper.is_alive()
     assert not steps.taken.is_set()
@@ -168,7 +168,7 @@ def test_stop_waits_for_the_step_under_way() -> None:
 
 
 def test_a_step_may_stop_its_own_run() -> None:
-    steps = Steps(lambda: runner.stop())
+    steps = Steps(lambda: runner.stop(restore=False))
     runner = steps.runner(0.001)
     runner.start()
     assert steps.taken.wait(LONG)
@@ -177,7 +177,7 @@ def test_a_step_may_stop_its_own_run() -> None:
     assert not thread.is_alive()
     assert not runner.running
     assert steps.count == 1
-    assert not steps.abandoned.is_set()
+    assert not steps.restored.is_set()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -188,13 +188,13 @@ def test_a_loop_that_dies_says_so_and_can_be_started_again() -> None:
     steps = Steps(die)
     runner = steps.runner()
     runner.start()
-    assert steps.abandoned.wait(LONG)
+    assert steps.restored.wait(LONG)
     for thread in steps.threads:
         thread.join(LONG)
     assert not runner.running
-    runner.stop()
+    runner.stop(restore=False)
     runner.start()
-    runner.stop()
+    runner.stop(restore=False)
 
 
 # ---- in an event loop ---------------------------------------------------------------------------
@@ -209,11 +209,11 @@ def test_steps_are_taken_in_the_event_loop_and_stop_wakes_it() -> None:
             await asyncio.sleep(0)
         assert runner.running
         assert steps.threads == {threading.current_thread()}
-        runner.stop()
+        runner.stop(restore=False)
         await asyncio.wait_for(task, LONG)
         assert not runner.running
         assert steps.count == 1
-        assert not steps.abandoned.is_set()
+        assert not steps.restored.is_set()
 
     asyncio.run(main())
 
@@ -225,7 +225,7 @@ def test_stop_from_another_thread_ends_it() -> None:
         task = asyncio.create_task(runner.run())
         while not steps.taken.is_set():
             await asyncio.sleep(0)
-        await asyncio.to_thread(runner.stop)
+        await asyncio.to_thread(runner.stop, restore=False)
         await asyncio.wait_for(task, LONG)
         assert steps.count == 1
 
@@ -239,7 +239,7 @@ def test_other_tasks_run_between_the_steps() -> None:
         task = asyncio.create_task(runner.run())
         while steps.count < 5:
             await asyncio.sleep(0)
-        runner.stop()
+        runner.stop(restore=False)
         await asyncio.wait_for(task, LONG)
 
     asyncio.run(main())
@@ -255,7 +255,7 @@ def test_cancelling_it_is_abandoning_it() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert steps.abandoned.is_set()
+        assert steps.restored.is_set()
         assert not runner.running
 
     asyncio.run(main())
@@ -274,6 +274,6 @@ def test_stopping_it_after_its_event_loop_was_closed_under_it_is_harmless() -> N
 
     loop.run_until_complete(main())
     loop.close()
-    runner.stop()
+    runner.stop(restore=False)
     assert not runner.running
     left.close()
