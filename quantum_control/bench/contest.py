@@ -50,9 +50,9 @@ TRACE_SEGMENT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One law on the same part of the runs of several loads, all stepped at once."""
+    """Some laws on the same part of the runs of several loads, which each steps all at once."""
 
-    law: str
+    laws: tuple[str, ...]
     loads: tuple[str, ...]
     """All synthetic, or all traces."""
     first: int
@@ -108,21 +108,21 @@ def pieces(
                 raise ConfigError(unknown_name(kind, name, known))
     synthetic = tuple(load for load in on if load not in TRACES)
     recorded = tuple(load for load in on if load in TRACES)
+    tuned = tuple(name for name in names if name.endswith(TUNED))
+    plain = tuple(name for name in names if name not in (*tuned, HOLT_WINTERS))
     work = []
-    for name in names:
-        groups: list[tuple[str, ...]] = [synthetic]
-        if name == HOLT_WINTERS:  # it must be told a period
-            groups = [(load,) for load in synthetic if load in PERIODS]
-        elif recorded:
-            work.append(Piece(name, recorded, 0, 1, TRACE_STEPS, seed, objective))
-        chunk = TUNED_CHUNK if name.endswith(TUNED) else CHUNK
-        work += [
-            Piece(name, group, first, min(chunk, runs - first), steps, seed, objective)
-            for group in groups
-            for first in range(0, runs, chunk)
-            if group
-        ]
-    return sorted(work, key=lambda piece: (not piece.law.endswith(TUNED), piece.loads != recorded))
+    if recorded:
+        together = [*((name,) for name in tuned), plain]
+        work += [Piece(group, recorded, 0, 1, TRACE_STEPS, seed, objective) for group in together]
+    shares = [(tuned, synthetic, TUNED_CHUNK), (plain, synthetic, CHUNK)]
+    if HOLT_WINTERS in names:  # it must be told a period
+        shares += [((HOLT_WINTERS,), (load,), CHUNK) for load in synthetic if load in PERIODS]
+    work += [
+        Piece(group, where, first, min(chunk, runs - first), steps, seed, objective)
+        for group, where, chunk in shares
+        for first in range(0, runs, chunk)
+    ]
+    return [piece for piece in work if piece.laws and piece.loads]
 
 
 def compete(work: Sequence[Piece], jobs: int) -> Iterator[list[Costs]]:
@@ -143,23 +143,30 @@ def compete(work: Sequence[Piece], jobs: int) -> Iterator[list[Costs]]:
 
 
 def run_piece(piece: Piece) -> list[Costs]:
-    """Let one law steer its part of the loads; what it cost on each."""
+    """Let the laws steer their part of the loads, one after the other; what each cost on each."""
     by_load = [_arrivals(piece, load) for load in piece.loads]
     arrivals = np.concatenate(by_load, axis=1)
-    if piece.law == FORESIGHT:
-        sizes = arrivals
-        foresight(arrivals, piece.objective)  # refuses prices for which it is no bound
-    elif piece.law == FIXED:
-        size, _ = best_fixed(arrivals, piece.objective)
-        sizes = np.broadcast_to(size, arrivals.shape)
-    else:
-        law = competitor(piece.law, piece.loads[0], piece.objective)
-        sizes = rollout(law, FluidQueue(), arrivals, observe=observer(law)).sizes
     edges = np.cumsum([part.shape[1] for part in by_load])[:-1]
-    return [
-        _charge(piece, load, part, steered)
-        for load, part, steered in zip(piece.loads, by_load, np.split(sizes, edges, axis=1), strict=True)
-    ]
+    costs = []
+    for law in piece.laws:
+        parts = np.split(_steered(law, piece, arrivals), edges, axis=1)
+        costs += [
+            _charge(law, piece, load, part, sizes)
+            for load, part, sizes in zip(piece.loads, by_load, parts, strict=True)
+        ]
+    return costs
+
+
+def _steered(name: str, piece: Piece, arrivals: FloatArray) -> FloatArray:
+    """Sizes that a law sets under `arrivals`, of the same shape."""
+    if name == FORESIGHT:
+        foresight(arrivals, piece.objective)  # refuses prices for which it is no bound
+        return arrivals
+    if name == FIXED:
+        size, _ = best_fixed(arrivals, piece.objective)
+        return np.broadcast_to(size, arrivals.shape)
+    law = competitor(name, piece.loads[0], piece.objective)
+    return rollout(law, FluidQueue(), arrivals, observe=observer(law)).sizes
 
 
 def competitor(name: str, load: str, objective: Objective) -> PhysicsModel:
@@ -189,14 +196,14 @@ def _arrivals(piece: Piece, load: str) -> FloatArray:
     )
 
 
-def _charge(piece: Piece, load: str, arrivals: FloatArray, sizes: FloatArray) -> Costs:
+def _charge(law: str, piece: Piece, load: str, arrivals: FloatArray, sizes: FloatArray) -> Costs:
     backlog = backlog_of_sizes(arrivals, sizes)
     change = np.abs(np.diff(sizes, axis=0, prepend=sizes[:1]))
     price = piece.objective
     cost = price.waiting * backlog + price.size * sizes + price.change * change
     if load in TRACES:
         cost, change = (_segments(part[:, 0]) for part in (cost, change))
-    return Costs(piece.law, load, piece.first, cost.mean(axis=0), change.mean(axis=0))
+    return Costs(law, load, piece.first, cost.mean(axis=0), change.mean(axis=0))
 
 
 def _segments(values: FloatArray) -> FloatArray:

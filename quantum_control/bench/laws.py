@@ -108,7 +108,7 @@ def _run(work: Sequence[Piece], jobs: int, console: Console) -> list[Costs]:
         task = progress.add_task("running", total=len(work))
         for result in compete(work, jobs):
             results += result
-            progress.update(task, advance=1, description=result[0].law)
+            progress.update(task, advance=1)
     return results
 
 

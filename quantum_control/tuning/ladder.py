@@ -49,8 +49,16 @@ MARGIN = 2.0
 """Room left above and below the range seen, in standard deviations of the shot noise."""
 
 SHOT_NOISE_DEVIATION = 0.5
+
+EDGE_FROM_RUNG = np.arange(RUNGS + 1) - np.arange(RUNGS)[:, None] - 0.5
+"""Distance of each edge from the middle of each rung, in rungs."""
+
 LEARNT = ("low", "high", "belief", "visits", "hops")
 """Names of what is kept over a restart."""
+
+UNHEARD_OF = 1e-6
+"""Probability that any rung is kept at: where the range has just grown nothing was ever believed, and without
+it rounding would decide between the new rungs."""
 
 FLOOR = 1e-12
 """What any level is believed to be capable of: keeps the belief from dying out far from where it was."""
@@ -73,6 +81,12 @@ class Ladder:
         self._high = np.zeros((rows, 1))
         self._seen_low = np.zeros((rows, 1))
         self._seen_high = np.zeros((rows, 1))
+        self._width = np.zeros((rows, 1))
+        self._rungs = np.zeros((rows, RUNGS))
+        self._sharpness = np.zeros((rows, 1))
+        self._below = np.zeros((rows, RUNGS, RUNGS + 1))
+        self._all = np.arange(rows)
+        self._hopped: list[tuple[Array, Array]] = []
         self._count = 0
         self._gain = 1.0
         self._ahead: Array | None = None
@@ -83,39 +97,41 @@ class Ladder:
         y = amplitude[:, None]
         if self._count == 0:
             self._seen_low, self._seen_high = y.copy(), y.copy()
-            self._fit(np.arange(self._rows))
+            self._fit(self._all)
         self._seen_low = np.minimum(y, self._seen_low)
         self._seen_high = np.maximum(y, self._seen_high)
         self._count += 1
         if self._count % REFIT == 0:
+            self._count_hops()
             self._hops /= self._gain
             self._visits /= self._gain
             self._gain = 1.0
             shrink = SHRINK * (self._seen_high - self._seen_low)
             self._seen_low = np.minimum(y, self._seen_low + shrink)
             self._seen_high = np.maximum(y, self._seen_high - shrink)
-            self._fit(np.arange(self._rows))
+            self._fit(self._all)
         else:
             outside = ((y < self._low) | (y > self._high))[:, 0]
             if outside.any():
+                self._count_hops()
                 self._fit(np.flatnonzero(outside))
         distance = (y - self._rungs) * self._sharpness
         likelihood = np.exp(distance * -distance) + FLOOR
-        belief = self._predicted() * likelihood
-        likelihood *= (1.0 / np.add.reduce(belief, axis=1))[:, None]
+        belief = (self._predicted() + UNHEARD_OF) * likelihood
+        likely = (1.0 / np.add.reduce(belief, axis=1))[:, None]
         # Old hops are not scaled down; new ones are scaled up, until the next fit.
         self._gain /= MEMORY
-        joint = self._chain * (self._gain * self._belief)[:, :, None]
-        joint *= likelihood[:, None, :]
-        self._hops += joint
-        self._belief = belief / np.add.reduce(belief, axis=1)[:, None]
+        self._hopped.append((self._gain * self._belief, likelihood * likely))
+        self._belief = belief * likely
         self._visits += self._gain * self._belief
         self._ahead = None
         if self._count % LEARN == 0:
+            self._count_hops()
             self._chain = self._normalised()
 
     def learned(self) -> dict[str, object]:
         """Levels, hops and belief of all rows, as lists."""
+        self._count_hops()
         arrays = (self._low, self._high, self._belief, self._visits / self._gain, self._hops / self._gain)
         return dict(zip(LEARNT, (array.tolist() for array in arrays), strict=True))
 
@@ -133,7 +149,7 @@ class Ladder:
             raise ConfigError(f"what was learnt of levels is not of {self._rows} x {RUNGS} of them")
         self._seen_low, self._seen_high = arrays[0].copy(), arrays[1].copy()
         self._low, self._high, self._belief, self._visits, self._hops = arrays
-        self._lay()
+        self._lay(self._all)
         self._chain = self._normalised()
         self._ahead = None
         self._count = 1
@@ -157,10 +173,22 @@ class Ladder:
             self._ahead = np.matmul(self._belief[:, None, :], self._chain)[:, 0, :]
         return self._ahead
 
-    def _normalised(self) -> Array:
-        prior = self._gain * PRIOR * VISITED
-        visits = self._visits * (prior / np.add.reduce(self._visits, axis=1))[:, None]
-        chain = self._hops + self._gain * self._prior
+    def _count_hops(self) -> None:
+        """Add the hops since the chain last changed: its entries times the sums of p_i·L_j."""
+        if not self._hopped:
+            return
+        left = np.stack([belief for belief, _ in self._hopped], axis=2)
+        right = np.stack([likelihood for _, likelihood in self._hopped], axis=1)
+        joint = np.matmul(left, right)
+        joint *= self._chain
+        self._hops += joint
+        self._hopped.clear()
+
+    def _normalised(self, rows: NDArray[np.intp] | slice = slice(None)) -> Array:
+        """Chain of hops of `rows`; all by default."""
+        visited = self._visits[rows]
+        visits = visited * (self._gain * PRIOR * VISITED / np.add.reduce(visited, axis=1))[:, None]
+        chain = self._hops[rows] + self._gain * self._prior
         chain += visits[:, None, :]
         chain /= np.add.reduce(chain, axis=2)[:, :, None]
         return chain
@@ -190,18 +218,18 @@ class Ladder:
             self._visits[rows] = np.matmul(across, self._visits[rows][:, :, None])[:, :, 0]
             self._hops[rows] = across @ self._hops[rows] @ share
             # The other rows go on with what they had: rows do not know of each other.
-            self._chain[rows] = self._normalised()[rows]
+            self._chain[rows] = self._normalised(rows)
             self._ahead = None
         self._low[rows], self._high[rows] = low, high
-        self._lay()
+        self._lay(rows)
 
-    def _lay(self) -> None:
-        self._width = (self._high - self._low) / RUNGS
-        self._rungs = self._low + self._width * (np.arange(RUNGS) + 0.5)
-        noise = np.sqrt(SHOT_NOISE_DEVIATION**2 + self._width**2 / 12.0)
-        self._sharpness = np.sqrt(0.5) / noise
+    def _lay(self, rows: NDArray[np.intp]) -> None:
+        low = self._low[rows]
+        width = (self._high[rows] - low) / RUNGS
+        noise = np.sqrt(SHOT_NOISE_DEVIATION**2 + width**2 / 12.0)
+        self._width[rows] = width
+        self._rungs[rows] = low + width * (np.arange(RUNGS) + 0.5)
+        self._sharpness[rows] = np.sqrt(0.5) / noise
         # P(amplitude below edge k | rung j), with the logistic approximation of the normal's.
-        gap = (np.arange(RUNGS + 1) - np.arange(RUNGS)[:, None] - 0.5)[None] * (self._width / noise)[
-            :, :, None
-        ]
-        self._below = 1.0 / (1.0 + np.exp(np.clip(-1.702 * gap, -500.0, 500.0)))
+        gap = EDGE_FROM_RUNG * (width / noise)[:, :, None]
+        self._below[rows] = 1.0 / (1.0 + np.exp(np.minimum(-1.702 * gap, 500.0)))

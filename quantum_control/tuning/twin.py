@@ -48,11 +48,12 @@ class Forecasts:
     ) -> None:
         self._shape = shape
         self._filters = AmplitudeFilter(
-            cast(float, _column([agility for agility, _ in filters for _ in rests], shape)),
-            cast(float, _column([jump for _, jump in filters for _ in rests], shape)),
+            cast(float, _column([agility for agility, _ in filters], shape)),
+            cast(float, _column([jump for _, jump in filters], shape)),
         )
         self._ladder = Ladder(int(np.prod(shape))) if ladder else None
         self._started = False
+        self._each = len(rests)
         self.rests = list(rests) * (len(filters) + int(ladder))
         """(headroom, slack) of each candidate, in the order of the forecasts."""
         # The ladder is no Gaussian: for each rest it gets the spread that a Gaussian with
@@ -84,8 +85,8 @@ class Forecasts:
         else:
             filters.start(cast(float, amplitude - known))
             self._started = True
-        ahead = np.maximum(filters.level + coming, 0.0)
-        spread = cast(Array, filters.spread(1.0, ARRAY))
+        ahead = np.maximum(filters.level + coming, 0.0).repeat(self._each, axis=0)
+        spread = cast(Array, filters.spread(1.0, ARRAY)).repeat(self._each, axis=0)
         if self._ladder is None:
             return ahead * ahead, spread
         self._ladder.update(amplitude.reshape(-1))
