@@ -34,7 +34,7 @@ PERIODS = {"periodic": 120, "quiet_nights": 300}
 FIXED = "best fixed"
 FORESIGHT = "foresight"
 
-CHUNK, TUNED_CHUNK = 125, 25
+CHUNK, TUNED_CHUNK = 125, 50
 """Runs of each load stepped at once: few enough for the cache, enough to make an array worth it."""
 
 TRACE_BIN = {"nasa": 5, "twitter": 5, "worldcup": 2}

@@ -31,8 +31,8 @@ from quantum_control.core.physics import Objective
 from quantum_control.simulation.loads import TRACES, traces_directory
 
 RUNS = 1000
-STEPS = 2000
-"""Intervals per synthetic run: 16 periods of the periodic load."""
+STEPS = 1800
+"""Intervals per synthetic run: 15 periods of the periodic load."""
 
 TIE = 0.02
 """Costs within 2 % of the best count as as good, when movement is compared."""
