@@ -1,0 +1,1 @@
+"""The demonstration: a real pool under real load, steered and not."""
