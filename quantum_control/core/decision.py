@@ -57,3 +57,12 @@ class Decision:
     ) -> Decision:
         """Record a step that left the `size` alone, with as much as it had come to know."""
         return cls(time, outcome, state, force, 0.0, size if wanted != wanted else wanted, size, (why,))
+
+    def __str__(self) -> str:
+        """One line for a person: outcome, what was seen, wanted and allowed, and why."""
+        seen = "" if self.state is None else f"demand {self.state.demand:.4g} at size {self.state.size:.4g}, "
+        why = f": {'; '.join(self.reasons)}" if self.reasons else ""
+        return (
+            f"{self.outcome}: {seen}force {self.force:+.3g}/s, wanted {self.wanted:.4g}, "
+            f"allowed {self.allowed}{why}"
+        )

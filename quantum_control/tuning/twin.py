@@ -13,7 +13,7 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.estimation import AmplitudeFilter
 from quantum_control.core.numeric import ARRAY
 from quantum_control.core.physics import Objective
-from quantum_control.core.resource import ResourceState
+from quantum_control.core.resource import ResourceState, quick_state
 from quantum_control.physics.base import StaffedModel
 from quantum_control.physics.staffing import Staffing
 from quantum_control.tuning.ladder import Ladder
@@ -53,7 +53,6 @@ class Forecasts:
         )
         self._ladder = Ladder(int(np.prod(shape))) if ladder else None
         self._started = False
-        self._each = len(rests)
         self.rests = list(rests) * (len(filters) + int(ladder))
         """(headroom, slack) of each candidate, in the order of the forecasts."""
         # The ladder is no Gaussian: for each rest it gets the spread that a Gaussian with
@@ -62,6 +61,12 @@ class Forecasts:
         self._probabilities = np.array([0.5, *map(NormalDist().cdf, heads)])
         self._which = np.array([1 + heads.index(headroom) for headroom, _ in rests])
         self._headrooms = _column([headroom for headroom, _ in rests], shape)
+        self._ahead, self._spread = np.zeros((2, len(self.rests), *shape))
+        self._plain = len(filters) * len(rests)
+        self._by_filter, self._spread_by_filter = (
+            array[: self._plain].reshape(len(filters), len(rests), *shape)
+            for array in (self._ahead, self._spread)
+        )
 
     def learned(self) -> dict[str, object]:
         """What the ladder has learnt; empty without one."""
@@ -85,16 +90,16 @@ class Forecasts:
         else:
             filters.start(cast(float, amplitude - known))
             self._started = True
-        ahead = np.maximum(filters.level + coming, 0.0).repeat(self._each, axis=0)
-        spread = cast(Array, filters.spread(1.0, ARRAY)).repeat(self._each, axis=0)
-        if self._ladder is None:
-            return ahead * ahead, spread
-        self._ladder.update(amplitude.reshape(-1))
-        quantiles = self._ladder.quantiles(self._probabilities).reshape(-1, *self._shape)
-        median = quantiles[0]
-        above = (quantiles[self._which] - median) / self._headrooms
-        levels = np.concatenate((ahead, np.broadcast_to(median, above.shape)))
-        return levels * levels, np.concatenate((spread, above))
+        # Each filter's value goes to all its rests; the arrays are kept, since this is done at every step.
+        self._by_filter[...] = np.maximum(filters.level + coming, 0.0)[:, None]
+        self._spread_by_filter[...] = cast(Array, filters.spread(1.0, ARRAY))[:, None]
+        if self._ladder is not None:
+            self._ladder.update(amplitude.reshape(-1))
+            quantiles = self._ladder.quantiles(self._probabilities).reshape(-1, *self._shape)
+            median = quantiles[0]
+            self._ahead[self._plain :] = median
+            self._spread[self._plain :] = (quantiles[self._which] - median) / self._headrooms
+        return self._ahead * self._ahead, self._spread
 
 
 class Twin:
@@ -143,7 +148,7 @@ class Twin:
             size = self._backlog + state.commanded
         demand = self._backlog + state.flow
         backlog = np.maximum(demand - size, 0.0)
-        rows = ResourceState(
+        rows = quick_state(
             cast(float, demand / size - 1.0),
             state.velocity,
             state.acceleration,

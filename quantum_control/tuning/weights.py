@@ -44,6 +44,7 @@ class Weights:
         self._discount = discount
         self._rate = rate
         self._log_prior = np.log(prior)
+        self._share = 1.0 / len(prior)
         self._losses: Array = np.zeros(prior.shape)
         self._square: Array = np.zeros(prior.shape[1:])
         self.values = prior / prior.sum(axis=0)
@@ -62,13 +63,13 @@ class Weights:
 
     def update(self, losses: Array) -> None:
         """Take the losses of one interval, candidates along the first axis."""
-        mean = losses.mean(axis=0)
+        mean = np.add.reduce(losses, axis=0) * self._share
         deviation = losses - mean
         self._losses *= self._discount
         self._losses += deviation
         deviation *= deviation
         self._square *= self._discount
-        self._square += deviation.mean(axis=0) + NEGLIGIBLE * mean * mean
+        self._square += np.add.reduce(deviation, axis=0) * self._share + NEGLIGIBLE * mean * mean
         score = self._log_prior - self._losses * (self._rate / np.sqrt(self._square + TINY))
         score -= np.maximum.reduce(score, axis=0)
         weights = np.exp(score)
