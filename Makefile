@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo test check format bench docs clean
+.PHONY: demo test servers check format bench docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,8 +19,12 @@ $(DOCS_STAMP): $(STAMP)
 demo: $(STAMP)
 	$(BIN)/quantum-control demo $(ARGS)
 
-test: check
+# Where nothing may be missing, as in continuous integration, the servers are installed first.
+test: $(if $(QC_REQUIRE_ALL),servers) check
 	$(BIN)/pytest $(ARGS)
+
+servers:
+	scripts/install-servers
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

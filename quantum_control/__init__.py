@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from quantum_control.core.resource import Resource, ResourceState
     from quantum_control.core.safety import GuardSettings
     from quantum_control.resources.adaptive import AdaptiveThreadPoolExecutor
+    from quantum_control.resources.connections import ConnectionPoolResource
     from quantum_control.resources.executor import ResizableThreadPoolExecutor
     from quantum_control.resources.limiter import AsyncLimiter
+    from quantum_control.resources.loadbalancer import LoadBalancerResource
     from quantum_control.resources.threads import ThreadPoolResource, register_pool, unregister_pool
 
 __version__ = "0.1.0"
@@ -32,9 +34,11 @@ _HOME = {
     "AdaptiveThreadPoolExecutor": "resources.adaptive",
     "AsyncLimiter": "resources.limiter",
     "ConfigError": "core.errors",
+    "ConnectionPoolResource": "resources.connections",
     "Decision": "core.decision",
     "GuardSettings": "core.safety",
     "LifecycleError": "core.errors",
+    "LoadBalancerResource": "resources.loadbalancer",
     "Objective": "core.physics",
     "Outcome": "core.decision",
     "PhysicsModel": "core.physics",
@@ -55,9 +59,11 @@ __all__ = [
     "AdaptiveThreadPoolExecutor",
     "AsyncLimiter",
     "ConfigError",
+    "ConnectionPoolResource",
     "Decision",
     "GuardSettings",
     "LifecycleError",
+    "LoadBalancerResource",
     "Objective",
     "Outcome",
     "PhysicsModel",

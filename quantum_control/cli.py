@@ -36,7 +36,11 @@ class LazyGroup(click.Group):
 
 
 BENCH = LazyGroup(
-    {"laws": "quantum_control.bench.laws"},
+    {
+        "laws": "quantum_control.bench.laws",
+        "connections": "quantum_control.bench.connections",
+        "loadbalancer": "quantum_control.bench.loadbalancer",
+    },
     "bench",
     "Measure the laws and the adapters against their peers, in pairs.",
 )

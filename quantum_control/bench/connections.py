@@ -1,0 +1,157 @@
+"""`quantum-control bench connections`: pools before a real PostgreSQL, in pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import psycopg
+
+from quantum_control.bench.database_servers import Postgres
+from quantum_control.bench.pool_arms import DEFAULTS, GRID, STEERED, Arm, fixed, named_sizes, start
+from quantum_control.bench.pool_load import CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
+from quantum_control.bench.pool_results import Results, Run, place, write
+from quantum_control.core.errors import ConfigError
+
+CANDIDATES = 2
+"""Sizes of the grid that run in every pair of a phase, besides those with a name: the best when it was
+calibrated. The others need not run to be known as worse."""
+
+CALIBRATION_SECONDS = 1.5
+CALIBRATION_ROUNDS = 2
+"""For each size of the grid in each phase."""
+
+SETTINGS: dict[str, str | int] = {"max_connections": CLIENTS + 40, "shared_buffers": "128MB", "jit": "off"}
+
+
+@click.command("connections")
+@click.option("--pairs", default=30, show_default=True, help="Runs of every arm on the same arrivals.")
+@click.option("--phase-seconds", default=3.5, show_default=True, help="Length of each of the two phases.")
+@click.option(
+    "--backend",
+    type=click.Choice(list(DEFAULTS)),
+    default="psycopg_pool",
+    show_default=True,
+    help="Which pool.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the raw data. A run that was interrupted goes on where it was.",
+)
+@click.option("--seed", default=1, show_default=True, help="Of the arrivals and of the order of the arms.")
+def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int) -> None:
+    """Compare the control with fixed sizes and its peers, on PostgreSQL.
+
+    Each pair runs every arm, in an order drawn anew, through the same arrivals
+    in two phases, also in an order drawn anew: updates of hot rows, where few
+    connections are best, and waits inside transactions, where many are. The
+    best fixed size of each phase is found in hindsight. Needs PostgreSQL (and
+    PgBouncer) installed: scripts/install-servers.
+    """
+    if pairs < 1 or not phase_seconds >= 2.0:
+        raise ConfigError("--pairs needs 1 or more, --phase-seconds 2 or more")
+    out.mkdir(parents=True, exist_ok=True)
+    with Postgres(SETTINGS) as server:
+        _execute(server, SCHEMA)
+        _execute(server, "VACUUM ANALYZE")
+        rates, candidates = _calibration(out / "calibration.json", server, backend, phase_seconds, seed)
+        named = list(named_sizes(backend))
+        fixed_arms = named + [fixed(size) for size in GRID if any(size in of for of in candidates.values())]
+        arms = [*fixed_arms, *STEERED]
+        for pair in range(pairs):
+            rng = np.random.default_rng((seed, pair))
+            for name in rng.permutation(arms).tolist():
+                if place(out, pair, name).exists():
+                    continue
+                wanted = [
+                    phase
+                    for phase in PHASES
+                    if name in (*named, *STEERED) or name in map(fixed, candidates[phase.name])
+                ]
+                _execute(server, "VACUUM hot")
+                with start(name, backend, server) as arm:
+                    write(place(out, pair, name), run_arm(arm, wanted, rates, phase_seconds, (seed, pair)))
+            click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+    results = Results(out, arms, pairs)
+    rounded = ", ".join(f"{phase} {rate:.0f}" for phase, rate in rates.items())
+    click.echo(
+        f"{backend}, {len(results.pairs)} pairs, phases of {phase_seconds:g} s, {os.cpu_count()} cores,"
+        f" arrivals per second: {rounded}. Figures over the best fixed size's: median over pairs"
+        " [95 % bootstrap interval].\n"
+    )
+    click.echo(results.table(fixed_arms))
+
+
+def run_arm(
+    arm: Arm, phases: Sequence[Phase], rates: dict[str, float], seconds: float, seed: tuple[int, int]
+) -> list[Run]:
+    """Run one arm through the phases of one pair, in the order that the seed gives them."""
+    order = np.random.default_rng((*seed, 0)).permutation(len(PHASES)).tolist()
+    runs = []
+    for index in order:
+        phase = PHASES[index]
+        if phase not in phases:
+            continue
+        table = timetable(phase, rates[phase.name], seconds, np.random.default_rng((*seed, 1, index)))
+        account = arm.account
+        cpu, steps, sizes = account.cpu_seconds, account.steps, account.size_sum
+        latency = serve(arm.work, table)
+        steps = account.steps - steps
+        runs.append(
+            Run(
+                phase=phase.name,
+                seconds=table.seconds,
+                due=table.due.astype(np.float32),
+                latency=latency,
+                size=(account.size_sum - sizes) / steps if steps else arm.size,
+                control_cpu=account.cpu_seconds - cpu,
+            )
+        )
+    return runs
+
+
+def _calibration(
+    path: Path, server: Postgres, backend: str, seconds: float, seed: int
+) -> tuple[dict[str, float], dict[str, list[int]]]:
+    """Arrivals per second of each phase and its best sizes: measured once, and kept with the data.
+
+    Raises
+    ------
+    ConfigError
+        The data in the folder are of other settings.
+    """
+    settings = {"backend": backend, "phase_seconds": seconds, "seed": seed, "cores": os.cpu_count()}
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["settings"] != settings:
+            raise ConfigError(
+                f"{path.parent} has the data of {kept['settings']}, not of {settings}; give another --out"
+            )
+        return kept["rates"], kept["candidates"]
+    most: dict[str, dict[int, float]] = {phase.name: dict.fromkeys(GRID, 0.0) for phase in PHASES}
+    for _ in range(CALIBRATION_ROUNDS):
+        for size in GRID:
+            with start(fixed(size), backend, server) as arm:
+                for phase in PHASES:
+                    served = capacity(arm.work, phase, CALIBRATION_SECONDS)
+                    most[phase.name][size] += served / CALIBRATION_ROUNDS
+            click.echo(f"calibrating: {size} connections", err=True)
+    rates = {phase.name: phase.utilisation * max(most[phase.name].values()) for phase in PHASES}
+    others = [size for size in GRID if size not in named_sizes(backend).values()]
+    candidates = {
+        phase: sorted(others, key=lambda size: -found[size])[:CANDIDATES] for phase, found in most.items()
+    }
+    kept = {"settings": settings, "rates": rates, "candidates": candidates, "capacity": most}
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+    return rates, candidates
+
+
+def _execute(server: Postgres, script: str) -> None:
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(script)

@@ -1,0 +1,297 @@
+"""Envoy by a watched endpoint file (EDS) and the statistics of its admin interface.
+
+The cluster is of `type: EDS` with a `path_config_source` whose `path` is the
+file and whose `watched_directory` is the directory it lies in; the file is
+JSON. Envoy takes a new file up when it is moved into place, and keeps the old
+endpoints if it does not like the new ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+
+TIMEOUT = 2.0
+"""Seconds for the admin interface to answer; it takes milliseconds."""
+
+PATIENCE = 3
+"""Readings after which endpoints that Envoy has not taken up are an error; it takes milliseconds too."""
+
+DRAINED = ("DRAINING", "UNHEALTHY", "TIMEOUT")
+"""`health_status` of an endpoint that gets no new requests."""
+
+
+class Envoy(Balancer):
+    """One EDS cluster of a running Envoy.
+
+    Parameters
+    ----------
+    admin
+        Host and port of the admin interface.
+    cluster
+        Name of the cluster.
+    eds
+        Path of the endpoint file.
+    authorization_env
+        Name of an environment variable that holds "user:password", for an
+        admin interface behind a proxy that asks for them.
+    authorization_file
+        Path of a file that holds them, in place of the variable.
+
+    Raises
+    ------
+    ConfigError
+        The environment variable is not set, the file cannot be read, or both are given.
+    """
+
+    def __init__(
+        self,
+        admin: tuple[str, int],
+        cluster: str,
+        eds: str,
+        authorization_env: str = "",
+        authorization_file: str = "",
+    ) -> None:
+        self._admin = admin
+        self._cluster = cluster
+        self._path = Path(eds)
+        self._headers: dict[str, str] = {}
+        secret = _secret(authorization_env, authorization_file)
+        if secret:
+            self._headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+        self._found: bytes | None = None  # the file as it was found, put back to the byte
+        self._health: dict[str, object] = {}  # health_status of endpoints before we drained them
+        self._behind = 0  # readings in a row in which Envoy had not taken up the file
+
+    def __repr__(self) -> str:
+        return f"Envoy(cluster {self._cluster!r} at {':'.join(map(str, self._admin))}, {self._path})"
+
+    def read(self) -> Reading:
+        """Weights from the endpoint file, the rest from `/clusters`.
+
+        Raises
+        ------
+        SensorError
+            Also where Envoy has not taken the file up in PATIENCE readings.
+        """
+        hosts = self._hosts()
+        back_ends = {}
+        behind = []
+        for name, endpoint in _endpoints(self._load(), self._cluster):
+            weight = _weight(endpoint)
+            host = hosts.get(name)
+            if host is None or (weight and weight != host.get("weight", 1)):
+                behind.append(name)
+            if host is None:
+                back_ends[name] = BackEnd(weight, 0, 0, 0, 0, up=False)
+                continue
+            stats = {stat["name"]: int(stat.get("value", 0)) for stat in host.get("stats", ())}
+            started, running = stats.get("rq_total", 0), stats.get("rq_active", 0)
+            health = host.get("health_status", {})
+            back_ends[name] = BackEnd(
+                weight=weight,
+                started=started,
+                ended=started - running,
+                failed=stats.get("rq_error", 0) + stats.get("cx_connect_fail", 0),
+                in_flight=running,
+                up=not any(value is True for value in health.values()),
+            )
+        self._behind = self._behind + 1 if behind else 0
+        if self._behind > PATIENCE:
+            raise SensorError(
+                f"{self!r}: Envoy has not taken up the endpoints of {', '.join(behind)}. Does it watch this"
+                f" file and its directory? Its log and cluster.{self._cluster}.update_failure tell more"
+            )
+        return Reading(back_ends)
+
+    def write(self, weights: Mapping[str, int]) -> None:
+        """Move a new endpoint file into place, or leave the old one whole."""
+        document = self._load_to_write()
+        endpoints = dict(_endpoints(document, self._cluster))
+        for name, weight in weights.items():
+            if name not in endpoints:
+                raise ActuatorError(f"{self!r} has no endpoint {name!r} any more; nothing was changed")
+            if not 0 <= weight <= FULL_WEIGHT:
+                raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
+            self._set(name, endpoints[name], weight)
+        self._replace(document)
+
+    def add(self, address: str) -> str:
+        """Add an endpoint to the first locality of the file, drained."""
+        host, _, port = address.rpartition(":")
+        document = self._load_to_write()
+        added = {
+            "endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}},
+            "health_status": "DRAINING",
+        }
+        self._health[address] = None
+        _localities(document, self._cluster)[0].setdefault("lb_endpoints", []).append(added)
+        self._replace(document)
+        return address
+
+    def remove(self, name: str) -> bool:
+        """Take an endpoint out of the file; Envoy lets its requests end."""
+        document = self._load_to_write()
+        for locality in _localities(document, self._cluster):
+            locality["lb_endpoints"] = [e for e in locality.get("lb_endpoints", ()) if _name(e) != name]
+        self._replace(document)
+        return True
+
+    # ---- the file -------------------------------------------------------------------------------
+
+    def _load(self) -> Any:
+        try:
+            content = self._path.read_bytes()
+        except OSError as error:
+            raise SensorError(f"{self!r}: the endpoint file cannot be read: {error}") from error
+        try:
+            document = json.loads(content)
+            list(_endpoints(document, self._cluster))
+        except (ValueError, TypeError, KeyError, LookupError) as error:
+            raise SensorError(
+                f"{self!r}: {self._path} holds no JSON with the endpoints of this cluster ({error});"
+                " YAML has to be rewritten as JSON"
+            ) from error
+        if self._found is None:
+            self._found = content
+        return document
+
+    def _load_to_write(self) -> Any:
+        try:
+            return self._load()
+        except SensorError as error:
+            raise ActuatorError(f"{error}; nothing was changed") from error
+
+    def _set(self, name: str, endpoint: dict[str, Any], weight: int) -> None:
+        drained = _weight(endpoint) == 0
+        if weight == 0:
+            if not drained:
+                self._health[name] = endpoint.get("health_status")
+            endpoint["health_status"] = "DRAINING"
+            return
+        if drained:
+            health = self._health.pop(name, None)
+            if health is None:
+                endpoint.pop("health_status", None)
+            else:
+                endpoint["health_status"] = health
+        if weight == 1:
+            endpoint.pop("load_balancing_weight", None)  # the default, and how most files are written
+        else:
+            endpoint["load_balancing_weight"] = weight
+
+    def _replace(self, document: Any) -> None:
+        content = (json.dumps(document, indent=1) + "\n").encode()
+        if self._found is not None and document == json.loads(self._found):
+            content = self._found
+        temporary = ""
+        try:
+            status = self._path.stat()
+            with tempfile.NamedTemporaryFile(
+                dir=self._path.parent, prefix=".quantum-control-", delete=False
+            ) as file:
+                temporary = file.name
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), status.st_mode & 0o7777)
+                if os.geteuid() == 0:
+                    os.fchown(file.fileno(), status.st_uid, status.st_gid)
+                os.fsync(file.fileno())
+            Path(temporary).replace(self._path)
+        except OSError as error:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            raise ActuatorError(
+                f"{self!r}: the endpoint file cannot be replaced: {error}. It is as it was;"
+                " its directory has to be writable for this process"
+            ) from error
+
+    # ---- the admin interface --------------------------------------------------------------------
+
+    def _hosts(self) -> dict[str, dict[str, Any]]:
+        connection = http.client.HTTPConnection(*self._admin, timeout=TIMEOUT)
+        try:
+            connection.request("GET", "/clusters?format=json", headers=self._headers)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise SensorError(f"{self!r}: the admin interface does not answer: {error!r}") from error
+        finally:
+            connection.close()
+        if response.status in (401, 403):
+            raise SensorError(
+                f"{self!r}: the admin interface refuses to answer ({response.status} {response.reason});"
+                " give authorization_env=, the name of an environment variable that holds user:password,"
+                " or authorization_file=, the path of a file that does"
+            )
+        try:
+            clusters = {one["name"]: one for one in json.loads(body)["cluster_statuses"]}
+            statuses = clusters[self._cluster].get("host_statuses", ()) if self._cluster in clusters else None
+            hosts = {} if statuses is None else {_host_name(host): host for host in statuses}
+        except (ValueError, TypeError, KeyError) as error:
+            raise SensorError(
+                f"{self!r}: `/clusters?format=json` gave {response.status} and no clusters ({error!r});"
+                " known to work is 1.40"
+            ) from error
+        if statuses is None:
+            raise SensorError(
+                f"{self!r}: Envoy has no cluster of this name; it has {', '.join(clusters) or 'none'}"
+            )
+        return hosts
+
+
+def _secret(variable: str, file: str) -> str:
+    """Read user:password from where it is kept; empty where none is asked for. Errors name the place only."""
+    if variable and file:
+        raise ConfigError("give either authorization_env= or authorization_file=, and not both")
+    if variable:
+        secret = os.environ.get(variable)
+        if secret is None:
+            raise ConfigError(f"the environment variable {variable} is not set; put user:password there")
+        return secret
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # Not chained: an error of decoding holds what was read.
+        raise ConfigError(
+            f"the authorization file {file} cannot be read ({type(error).__name__}); put user:password there"
+        ) from None
+
+
+def _localities(document: Any, cluster: str) -> list[dict[str, Any]]:
+    for resource in document["resources"]:
+        if resource.get("cluster_name") == cluster and resource["endpoints"]:
+            localities: list[dict[str, Any]] = resource["endpoints"]
+            return localities
+    raise LookupError(f"no endpoints of cluster {cluster!r}")
+
+
+def _endpoints(document: Any, cluster: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for locality in _localities(document, cluster):
+        for endpoint in locality.get("lb_endpoints", ()):
+            yield _name(endpoint), endpoint
+
+
+def _name(endpoint: dict[str, Any]) -> str:
+    return _host_name(endpoint["endpoint"])
+
+
+def _host_name(holder: dict[str, Any]) -> str:
+    address = holder["address"]["socket_address"]
+    return f"{address['address']}:{address['port_value']}"
+
+
+def _weight(endpoint: dict[str, Any]) -> int:
+    drained = endpoint.get("health_status") in DRAINED
+    return 0 if drained else int(endpoint.get("load_balancing_weight", 1))

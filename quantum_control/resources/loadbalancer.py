@@ -1,0 +1,286 @@
+"""Load balancers as resources: how many back ends are in use, and what share each gets."""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from math import nan
+from types import TracebackType
+from typing import Self
+
+from quantum_control.core.ejection import MAX_OUT, Ejection, Observation, Standing
+from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.shares import Share, Shares
+from quantum_control.resources.balancer import Balancer, Reading, open_balancer
+from quantum_control.resources.custody import Custody
+from quantum_control.resources.reading import positive_int
+from quantum_control.resources.roster import Roster
+
+_log = logging.getLogger("quantum_control")
+
+
+class LoadBalancerResource(Resource):
+    """Steers the back ends of a load balancer.
+
+    The size is the number of back ends in use. Within them each has a weight,
+    and the weights are coupled, being shares of one stream: every measurement
+    also sets them so that the marginal latency is equal (`core.shares`), with
+    the sick drained and tried again (`core.ejection`). Nothing is touched
+    before the first few measurements, and `release()` puts everything back.
+
+    Unless bounds or spares are given the number stays as it is found and only
+    the weights are steered: a back end that is paid for anyway is best used.
+
+    Parameters
+    ----------
+    url
+        Which balancer: see `open_balancer` for the forms.
+    balancer
+        The balancer itself, in place of the URL.
+    min_backends, max_backends
+        Bounds of the number in use. By default the number found, and that
+        number plus the spares.
+    spares
+        Addresses ("host:port") of servers that may be added to the set when
+        more are needed, and are taken out again.
+    steer_weights
+        False only computes the weights (`get_metrics`) and leaves them alone.
+    max_out
+        Largest part of the set that may be ejected at once.
+    clock
+        Seconds.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is wrong.
+    SensorError
+        The balancer cannot be reached.
+
+    As a context manager it calls `release()` at the end.
+    """
+
+    unit = "back ends"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        balancer: Balancer | None = None,
+        min_backends: int | None = None,
+        max_backends: int | None = None,
+        spares: Sequence[str] = (),
+        steer_weights: bool = True,
+        max_out: float = MAX_OUT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if (url is None) == (balancer is None):
+            raise ConfigError("give either url= or balancer=, and not both")
+        self._balancer = balancer if balancer is not None else open_balancer(str(url))
+        for address in spares:
+            if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdecimal():
+                raise ConfigError(f"the spare {address!r} is no address; write host:port")
+        self._steer_weights = steer_weights
+        self._max_out = max_out
+        self._clock = clock
+        self._custody = Custody(self._balancer)
+        self._roster = Roster(self._custody, spares, steer_weights)
+        self._time = clock()
+        self._last = self._balancer.read()
+        self._custody.notice(self._last)
+        found = len(self._roster.members())
+        if not found:
+            raise ConfigError(
+                f"{self._balancer!r} has no back end with a weight above 0; there is nothing to steer"
+            )
+        self.min_size = positive_int("min_backends", found if min_backends is None else min_backends)
+        self.max_size = positive_int(
+            "max_backends", found + len(spares) if max_backends is None else max_backends
+        )
+        if not self.min_size <= self.max_size <= found + len(spares):
+            raise ConfigError(
+                f"min_backends={self.min_size}, max_backends={self.max_size}: there are {found} back ends and"
+                f" {len(spares)} spares, and 1 <= min <= max"
+            )
+        self._shares = Shares(Ejection(max_out))
+        self._plan: dict[str, Share] = {}
+        self._size = found  # back ends that are to be in use
+        self._metrics: dict[str, float] = {}
+        # Whoever forgets release() gets the weights back when this is collected, or the process ends.
+        weakref.finalize(self, _give_back_quietly, self._custody)
+
+    # ---- the contract ---------------------------------------------------------------------------
+
+    def measure_state(self) -> ResourceState:
+        """Measure since the previous call, and set the weights that follow.
+
+        The demand is the number of back ends that the present rate would fill: size·Λ/Σμ.
+
+        Raises
+        ------
+        SensorError
+            The balancer cannot be read; the weights stay as they are.
+        ActuatorError
+            It cannot be steered; the weights are as they were before.
+        """
+        now = self._clock()
+        reading = self._balancer.read()
+        elapsed = now - self._time
+        self._custody.notice(reading)
+        seen = self._observe(reading, elapsed) if elapsed > 0.0 else {}
+        self._last, self._time = reading, now
+        if seen:
+            self._plan = self._shares.step(seen, elapsed)
+            self._metrics = self._figures(seen)
+            if self._steer_weights:
+                self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
+                self._roster.weigh(self._plan)
+        return ResourceState.from_demand(self._size * self._utilisation(seen), size=float(self._size))
+
+    def apply_control(self, new_size: int) -> None:
+        """Use `new_size` back ends: the fastest, spares last; those that leave are drained first.
+
+        What somebody else has changed since the last measurement is noticed before.
+
+        Raises
+        ------
+        ConfigError
+            Not a positive integer.
+        SensorError
+            The balancer cannot be read; the set is as it was.
+        ActuatorError
+            There are no more, or the balancer refused; the set is as it was.
+        """
+        positive_int("new_size", new_size)
+        reading = self._balancer.read()
+        self._custody.notice(reading)
+        short = new_size - len(self._roster.members())
+        if short < 0:
+            self._roster.dismiss(-short, self._plan, self._shares.capacities, reading)
+        elif self._roster.enlist(short, reading) < short:
+            raise ActuatorError(
+                f"{self._balancer!r}: no {new_size} back ends are in our care; there are"
+                f" {len(self._roster.members())} in use and no spare"
+            )
+        self._size = new_size
+
+    def get_metrics(self) -> dict[str, float]:
+        """Figures of the last measured interval; none before the first measurement.
+
+        `throughput`, `errors`: requests ended and failed per second.
+        `latency_seconds`: mean time in the back ends, by Little's law.
+        `in_flight`: requests under way. `members`, `ejected`, `foreign`:
+        back ends in use, drained as sick, and left alone because somebody
+        else has changed their weight. `orders`: times that weights were set.
+        Of each back end in use, `weight.NAME`, `share.NAME`, `capacity.NAME`:
+        weight in force, share due (nan while it is not known) and estimated
+        capacity per second; and `throughput.NAME`, `errors.NAME`,
+        `latency_seconds.NAME`, `in_flight.NAME` as of the whole; `up.NAME`: 1
+        where the balancer takes it for usable.
+        """
+        return dict(self._metrics)
+
+    @property
+    def foreign(self) -> dict[str, int]:
+        """Weights of the back ends that are left alone because somebody else sets them."""
+        return dict(self._custody.foreign)
+
+    @property
+    def plan(self) -> dict[str, Share]:
+        """What each back end in our care was due last, and why."""
+        return dict(self._plan)
+
+    def release(self) -> None:
+        """Put every weight back as it was found, and take out what was added; for after `stop()`.
+
+        What somebody else has changed meanwhile is left as they have set it.
+
+        Raises
+        ------
+        SensorError
+            It cannot be read; call again when it can.
+        ActuatorError
+            The balancer did not take it.
+        """
+        self._custody.give_back()
+        self._shares = Shares(Ejection(self._max_out))
+        self._plan = {}
+        self._roster.clear()
+        self._size = len(self._roster.members())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<LoadBalancerResource: {self._size} back ends of {self._balancer!r}>"
+
+    # ---- measuring ------------------------------------------------------------------------------
+
+    def _observe(self, reading: Reading, elapsed: float) -> dict[str, Observation]:
+        seen = {}
+        for name in self._roster.members():
+            now, last = reading.back_ends[name], self._last.back_ends.get(name)
+            if last is None or now.started < last.started or now.ended < last.ended:
+                last = now  # new, or its counters began again: nothing is known of this interval
+            seen[name] = Observation(
+                rate=(now.started - last.started) / elapsed,
+                ended=(now.ended - last.ended) / elapsed,
+                failures=max(0, now.failed - last.failed) / elapsed,
+                in_flight=now.in_flight,
+                up=now.up,
+            )
+        return seen
+
+    def _utilisation(self, seen: dict[str, Observation]) -> float:
+        capacities = self._shares.capacities
+        if capacities:
+            return sum(one.rate for one in seen.values()) / sum(capacities.values())
+        if not seen:
+            return 0.0
+        # As long as no capacity is known: N requests under way mean N/(1 + N) of an M/M/1 server.
+        return sum(one.in_flight / (1.0 + one.in_flight) for one in seen.values()) / len(seen)
+
+    def _figures(self, seen: dict[str, Observation]) -> dict[str, float]:
+        ended = sum(one.ended for one in seen.values())
+        in_flight = float(sum(one.in_flight for one in seen.values()))
+        figures = {
+            "throughput": ended,
+            "errors": sum(one.failures for one in seen.values()),
+            "latency_seconds": _latency(in_flight, ended),
+            "in_flight": in_flight,
+            "members": float(len(seen)),
+            "ejected": float(sum(due.standing is not Standing.IN for due in self._plan.values())),
+            "foreign": float(len(self._custody.foreign)),
+            "orders": float(self._roster.orders),
+        }
+        for name, due in self._plan.items():
+            figures[f"weight.{name}"] = float(self._custody.ordered[name])
+            figures[f"share.{name}"] = due.share
+            figures[f"capacity.{name}"] = self._shares.capacities.get(name, nan)
+        for name, one in seen.items():
+            figures[f"throughput.{name}"] = one.ended
+            figures[f"errors.{name}"] = one.failures
+            figures[f"latency_seconds.{name}"] = _latency(one.in_flight, one.ended)
+            figures[f"in_flight.{name}"] = float(one.in_flight)
+            figures[f"up.{name}"] = float(one.up)
+        return figures
+
+
+def _latency(in_flight: float, ended: float) -> float:
+    """Mean latency in seconds by Little's law; nan where nothing has ended."""
+    return in_flight / ended if ended > 0.0 else nan
+
+
+def _give_back_quietly(custody: Custody) -> None:
+    try:
+        custody.give_back()
+    except QuantumControlError as error:
+        _log.warning("the original weights were not put back: %s", error)

@@ -1,0 +1,193 @@
+"""nginx by its configuration, a reload and its access log: the last resort.
+
+The servers of one `upstream` block are in a file of their own that the block
+includes, one a line (`server 127.0.0.1:8001 weight=5;`), and a log is written
+in a format of its own:
+
+    log_format quantum_control '$upstream_addr|$upstream_status|$upstream_response_time';
+
+Open-source nginx tells no more than that about single servers. Requests under
+way are known only once they have ended, so that a stalled server is seen when
+its requests time out and not before; and every change of weight is a reload.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+
+SERVER = re.compile(r"^\s*server\s+(?P<name>[^\s;]+)(?P<rest>[^;]*);", re.MULTILINE)
+WEIGHT = re.compile(r"\s+weight=(\d+)\b")
+DOWN = re.compile(r"\s+down\b")
+SPARE = re.compile(r"\s+backup\b")
+
+MOST_READ = 8_000_000
+"""Bytes of log read at once; what is older is passed over."""
+
+
+class Nginx(Balancer):
+    """The servers of one upstream block of a running nginx.
+
+    Parameters
+    ----------
+    upstream
+        File with the `server` lines.
+    log
+        Access log in the format above.
+    pid
+        File with the process id of nginx's master.
+    clock
+        Seconds.
+    """
+
+    dead_band = 0.25  # a reload starts new workers
+
+    def __init__(
+        self, upstream: str, log: str, pid: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._upstream = Path(upstream)
+        self._log = Path(log)
+        self._pid = Path(pid)
+        self._clock = clock
+        self._time = clock()
+        self._offset = -1  # in the log; below 0 before the first reading
+        self._inode = 0
+        self._ended: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"Nginx({self._upstream})"
+
+    def read(self) -> Reading:
+        """Weights from the upstream's file, the rest from the lines that the log has gained."""
+        text = self._text()
+        now = self._clock()
+        elapsed, self._time = now - self._time, now
+        busy = self._follow_log()
+        back_ends = {}
+        for match in SERVER.finditer(text):
+            name, rest = match["name"], match["rest"]
+            ended = self._ended.get(name, 0)
+            back_ends[name] = BackEnd(
+                weight=_weight(rest),
+                started=ended,
+                ended=ended,
+                failed=self._failed.get(name, 0),
+                in_flight=busy.get(name, 0.0) / elapsed if elapsed > 0.0 else 0.0,
+                spare=SPARE.search(rest) is not None,
+            )
+        if not back_ends:
+            raise SensorError(f"{self!r}: the file holds no `server` line")
+        return Reading(back_ends)
+
+    def write(self, weights: Mapping[str, int]) -> None:
+        """Move a new file into place and have nginx reload; put the old one back if it cannot be told."""
+        for name, weight in weights.items():
+            if not 0 <= weight <= FULL_WEIGHT:
+                raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
+        try:
+            before = self._text()
+        except SensorError as error:
+            raise ActuatorError(f"{error}; nothing was changed") from error
+        missing = weights.keys() - {match["name"] for match in SERVER.finditer(before)}
+        if missing:
+            raise ActuatorError(f"{self!r} has no server {', '.join(missing)} any more; nothing was changed")
+        self._replace(SERVER.sub(lambda match: _line(match, weights), before))
+        try:
+            os.kill(int(self._pid.read_text()), signal.SIGHUP)
+        except (OSError, ValueError) as error:
+            self._replace(before)
+            raise ActuatorError(
+                f"{self!r}: nginx cannot be told to reload by {self._pid}: {error}. The file is as it was;"
+                " is nginx running, and may this process signal it?"
+            ) from error
+
+    def _text(self) -> str:
+        try:
+            return self._upstream.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SensorError(f"{self!r}: the file cannot be read: {error}") from error
+
+    def _replace(self, text: str) -> None:
+        temporary = ""
+        try:
+            status = self._upstream.stat()
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self._upstream.parent, prefix=".quantum-control-", delete=False
+            ) as file:
+                temporary = file.name
+                file.write(text)
+                os.fchmod(file.fileno(), status.st_mode & 0o7777)
+                if os.geteuid() == 0:
+                    os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            Path(temporary).replace(self._upstream)
+        except OSError as error:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            raise ActuatorError(
+                f"{self!r}: the file cannot be replaced: {error}. It is as it was;"
+                " its directory has to be writable for this process"
+            ) from error
+
+    def _follow_log(self) -> dict[str, float]:
+        """Count what the log has gained; seconds spent in each server by what ended."""
+        try:
+            with self._log.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if self._offset < 0:
+                    self._offset = status.st_size
+                elif status.st_ino != self._inode or status.st_size < self._offset:
+                    self._offset = 0  # rotated
+                self._inode = status.st_ino
+                file.seek(max(self._offset, status.st_size - MOST_READ))
+                gained = file.read(MOST_READ)
+                # The last line may be half written: it is read the next time.
+                whole = gained[: gained.rfind(b"\n") + 1]
+                self._offset = file.tell() - len(gained) + len(whole)
+        except OSError as error:
+            raise SensorError(f"{self!r}: the access log cannot be read: {error}") from error
+        busy: dict[str, float] = {}
+        for line in whole.decode("utf-8", "replace").splitlines():
+            fields = line.split("|")
+            if len(fields) != 3:
+                raise SensorError(
+                    f"{self!r}: {self._log} is not in the format"
+                    " '$upstream_addr|$upstream_status|$upstream_response_time'"
+                )
+            # One entry per server tried.
+            for name, code, seconds in zip(*(field.split(", ") for field in fields), strict=False):
+                self._ended[name] = self._ended.get(name, 0) + 1
+                if code.startswith("5") or code == "-":
+                    self._failed[name] = self._failed.get(name, 0) + 1
+                if seconds != "-":
+                    busy[name] = busy.get(name, 0.0) + float(seconds)
+        return busy
+
+
+def _weight(rest: str) -> int:
+    if DOWN.search(rest):
+        return 0
+    match = WEIGHT.search(rest)
+    return int(match[1]) if match else 1
+
+
+def _line(match: re.Match[str], weights: Mapping[str, int]) -> str:
+    name, rest = match["name"], match["rest"]
+    if name not in weights or weights[name] == _weight(rest):
+        return match[0]
+    weight = weights[name]
+    rest = DOWN.sub("", rest)
+    if weight == 0:
+        rest += " down"
+    else:
+        rest = WEIGHT.sub("", rest) + (f" weight={weight}" if weight != 1 else "")
+    head = match[0][: match.start("rest") - match.start()]
+    return f"{head}{rest};"

@@ -1,0 +1,188 @@
+"""psycopg_pool: a pool of the application's own, gated and measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout, TooManyRequests
+
+from quantum_control.core.errors import SafetyError
+from quantum_control.resources.connection_kinds import check_known
+from quantum_control.resources.reading import PoolReading
+from quantum_control.resources.turnstile import NoPlaceError, Turnstile
+
+PRIVATE = ("_min_size", "_max_size", "_nconns", "_pool", "_shrink_pool", "_waiting")
+"""Attributes of a pool that are used below; the same in psycopg_pool 3.1 to 3.3."""
+
+Pool = TypeVar("Pool", ConnectionPool[Any], AsyncConnectionPool[Any])
+
+
+class _Adopted(Generic[Pool]):
+    """What the pools of threads and of tasks have in common.
+
+    The pool's `getconn` and `putconn` (and with them `connection()`) go
+    through a turnstile of `size` places until `release()`. The turnstile is
+    what enforces a lower size under load; the pool's own `max_size` follows
+    it, and connections above it are closed as they come back, since the pool
+    by itself closes one per `max_idle` (600 s).
+
+    `min_size` is lowered where it is above the size, and never raised before
+    `release()`: `resize` would then open connections on top of those that have
+    been opened on demand, past the maximum.
+    """
+
+    def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
+        check_known(pool, PRIVATE, "psycopg_pool 3.1 to 3.3")
+        if "getconn" in vars(pool):
+            raise SafetyError(f"pool {pool.name!r} is steered already; release() the other resource first")
+        self.pool: Pool = pool
+        self.found = (pool.min_size, pool.max_size)
+        """Minimum and maximum as found."""
+        self._ordered = pool.max_size
+        self._gate = Turnstile(pool.max_size, clock=clock)
+        self._clock = clock
+        self._began: dict[int, float] = {}  # when each connection in hand was handed out, by its id
+        pool.getconn = self._getconn  # type: ignore[method-assign]
+        pool.putconn = self._putconn  # type: ignore[method-assign]
+
+    def reading(self) -> PoolReading:
+        """Measure now. `alive` is what the server has given: less than the size while clients wait for it."""
+        pool = self.pool
+        if pool.max_size != self._ordered:  # resize() by somebody else: theirs is in force
+            self._ordered = pool.max_size
+            self._gate.resize(pool.max_size)
+        # Whoever is past the turnstile is due a connection; who waits inside the pool has not got one.
+        missing = len(pool._waiting)
+        alive = min(pool._nconns, self._ordered - missing) if missing else pool._nconns
+        return self._gate.reading(size=self._ordered, alive=max(0, alive))
+
+    def release(self) -> None:
+        """Give the pool back as it was found; may be called any number of times."""
+        pool = self.pool
+        if vars(pool).get("getconn") != self._getconn:
+            return
+        del pool.getconn, pool.putconn
+        if pool.max_size == self._ordered:  # else it is somebody else's by now
+            # Set, not resized: resize() would open connections that the pool may have already.
+            pool._min_size, pool._max_size = self.found
+        self._gate.resize(1 << 30)  # whoever still stands there goes on to the pool's own line
+
+    def _surplus(self) -> int:
+        nconns: int = self.pool._nconns
+        return nconns - self._ordered
+
+    def _refusal(self, timeout: float) -> Exception:
+        pool = self.pool
+        if pool.max_waiting and len(self._gate) >= pool.max_waiting:
+            return TooManyRequests(f"the pool {pool.name!r} has already {len(self._gate)} requests waiting")
+        return PoolTimeout(f"couldn't get a connection after {timeout:.2f} sec")
+
+    def _getconn(self, timeout: float | None = None) -> Any:
+        raise NotImplementedError
+
+    def _putconn(self, conn: Any) -> Any:
+        raise NotImplementedError
+
+
+class PsycopgPool(_Adopted[ConnectionPool[Any]]):
+    """A `psycopg_pool.ConnectionPool` with a size that is enforced, and a reading.
+
+    Raises
+    ------
+    ConfigError
+        A version of psycopg_pool that is not known.
+    SafetyError
+        The pool is steered already.
+    """
+
+    def resize(self, size: int, /) -> None:
+        """Let `size` connections be used at once; what is idle above that is closed."""
+        pool = self.pool
+        pool.resize(min(pool.min_size, size), size)
+        self._ordered = size
+        self._gate.resize(size)
+        self._trim()
+
+    def _getconn(self, timeout: float | None = None) -> Connection[Any]:
+        pool = self.pool
+        timeout = pool.timeout if timeout is None else timeout
+        try:
+            arrived = self._gate.enter(timeout, pool.max_waiting)
+        except NoPlaceError:
+            raise self._refusal(timeout) from None
+        try:
+            left = max(0.001, timeout - (self._clock() - arrived))
+            conn: Connection[Any] = type(pool).getconn(pool, left)
+        except BaseException as error:
+            self._gate.fail(arrived) if isinstance(error, Exception) else self._gate.withdraw()
+            raise
+        self._began[id(conn)] = self._gate.begin(arrived)
+        return conn
+
+    def _putconn(self, conn: Connection[Any]) -> None:
+        broken = conn.broken
+        began = self._began.pop(id(conn), None)
+        try:
+            type(self.pool).putconn(self.pool, conn)
+            self._trim()
+        finally:
+            if began is not None:
+                self._gate.end(began, failed=broken)
+
+    def _trim(self) -> None:
+        # Twice as often as needed: the pool closes what was idle since the call before.
+        for _ in range(2 * max(0, self._surplus())):
+            self.pool._shrink_pool()
+
+
+class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
+    """A `psycopg_pool.AsyncConnectionPool` with a size that is enforced, and a reading.
+
+    It may be measured and resized from any thread. What is idle above a lower
+    size is closed when the pool is used next.
+
+    Raises
+    ------
+    ConfigError
+        A version of psycopg_pool that is not known.
+    SafetyError
+        The pool is steered already.
+    """
+
+    def resize(self, size: int, /) -> None:
+        """Let `size` connections be used at once."""
+        # The pool's own resize() is a coroutine of its loop, which may be the one that we block. It
+        # does these assignments, under a lock of that loop, and opens connections for a raised minimum.
+        self.pool._min_size = min(self.pool.min_size, size)
+        self.pool._max_size = self._ordered = size
+        self._gate.resize(size)
+
+    async def _getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
+        pool = self.pool
+        timeout = pool.timeout if timeout is None else timeout
+        try:
+            arrived = await self._gate.enter_async(timeout, pool.max_waiting)
+        except NoPlaceError:
+            raise self._refusal(timeout) from None
+        try:
+            left = max(0.001, timeout - (self._clock() - arrived))
+            conn: AsyncConnection[Any] = await type(pool).getconn(pool, left)
+        except BaseException as error:
+            self._gate.fail(arrived) if isinstance(error, Exception) else self._gate.withdraw()
+            raise
+        self._began[id(conn)] = self._gate.begin(arrived)
+        return conn
+
+    async def _putconn(self, conn: AsyncConnection[Any]) -> None:
+        broken = conn.broken
+        began = self._began.pop(id(conn), None)
+        try:
+            await type(self.pool).putconn(self.pool, conn)
+            for _ in range(2 * max(0, self._surplus())):
+                await self.pool._shrink_pool()
+        finally:
+            if began is not None:
+                self._gate.end(began, failed=broken)

@@ -1,0 +1,183 @@
+"""Which back ends are in use, and what weights their shares mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from statistics import median_high
+
+from quantum_control.core.ejection import Standing
+from quantum_control.core.shares import RAMP, Share
+from quantum_control.resources.balancer import FULL_WEIGHT, Reading
+from quantum_control.resources.custody import Custody
+
+LEAST = (Standing.TRIAL, Standing.DOWN)
+"""Who has the weight 1 at least: one on trial, and one that is to start low when it is up again."""
+
+
+class Roster:
+    """The back ends in our care: in use, kept out of use, and addresses that may be added.
+
+    Parameters
+    ----------
+    custody
+        Whose weights are whose.
+    spares
+        Addresses that may be added.
+    steer_weights
+        Whether what joins starts low, for `weigh` to raise it, or at its full weight.
+    """
+
+    def __init__(self, custody: Custody, spares: Sequence[str], steer_weights: bool) -> None:
+        self.orders = 0
+        """Times that weights were ordered."""
+        self._custody = custody
+        self._spares = list(spares)
+        self._joining = RAMP if steer_weights else 1.0
+        self._idle: set[str] = set()  # kept out of use, to be within the size
+        self._addresses: dict[str, str] = {}  # of what was added
+
+    def members(self) -> list[str]:
+        """Back ends in our care and in use."""
+        custody = self._custody
+        return [name for name in custody.original if custody.own(name) and name not in self._idle]
+
+    def weigh(self, plan: Mapping[str, Share]) -> None:
+        """Order the weights that the shares mean, unless all changes are within the dead band.
+
+        Raises
+        ------
+        ActuatorError
+            The balancer did not take them.
+        """
+        ordered = self._custody.ordered
+        weights = {**self._weights(plan), **dict.fromkeys(self._idle, 0)}
+        changed = {
+            name: weight
+            for name, weight in weights.items()
+            if self._custody.own(name) and weight != ordered[name]
+        }
+        band = self._custody.balancer.dead_band
+        if any(abs(new - ordered[name]) > band * max(new, ordered[name]) for name, new in changed.items()):
+            self._order(changed)
+
+    def enlist(self, count: int, reading: Reading) -> int:
+        """Take up to `count` more back ends into use, those kept out first, then spares; return how many.
+
+        Of those kept out the usable come first.
+
+        Raises
+        ------
+        ActuatorError
+            The balancer refused.
+        """
+        typical = median_high([self._custody.ordered[name] for name in self.members()] or [FULL_WEIGHT])
+        waiting = [name for name in self._custody.original if name in self._idle and self._custody.own(name)]
+        joining = sorted(waiting, key=lambda name: not _usable(name, reading))[:count]
+        while len(joining) < count and self._spares:
+            address = self._spares[0]
+            name = self._custody.add(address)
+            self._spares.remove(address)
+            self._addresses[name] = address
+            self._idle.add(name)  # until it has its weight
+            joining.append(name)
+        if joining:
+            self._order(
+                {
+                    name: max(1, round(self._joining * (self._custody.original[name] or typical)))
+                    for name in joining
+                }
+            )
+            self._idle.difference_update(joining)
+        return len(joining)
+
+    def dismiss(
+        self, count: int, plan: Mapping[str, Share], capacities: Mapping[str, float], reading: Reading
+    ) -> None:
+        """Drain `count` back ends: the sick first, then what was added, then the slow.
+
+        Raises
+        ------
+        ActuatorError
+            The balancer refused.
+        """
+
+        def worth(name: str) -> tuple[bool, bool, float]:
+            sick = not _usable(name, reading) or (name in plan and plan[name].standing is not Standing.IN)
+            return not sick, name not in self._custody.added, capacities.get(name, 0.0)
+
+        leaving = sorted(self.members(), key=worth)[:count]
+        self._order(dict.fromkeys(leaving, 0))
+        self._idle.update(leaving)
+
+    def tidy(
+        self, size: int, plan: Mapping[str, Share], capacities: Mapping[str, float], reading: Reading
+    ) -> None:
+        """Take out what was added and is out of use and empty; have `size` back ends in use.
+
+        Somebody else may have taken one away, or handed one over again. And
+        where none of those in use is usable, one that is kept out and well
+        takes the place of one of them.
+
+        Raises
+        ------
+        ActuatorError
+            The balancer refused.
+        """
+        self._idle.intersection_update(self._custody.original)
+        for name in self._addresses.keys() - self._custody.added:
+            self._spares.append(self._addresses.pop(name))  # a restart, or somebody else, has taken it out
+        for name in self._custody.added & self._idle:
+            back_end = reading.back_ends.get(name)
+            if back_end is not None and back_end.in_flight == 0 and self._custody.remove(name):
+                self._idle.discard(name)
+                self._spares.append(self._addresses.pop(name))
+        members = self.members()
+        well = [name for name in self._idle if self._custody.own(name) and _usable(name, reading)]
+        if len(members) < size:
+            self.enlist(size - len(members), reading)
+        elif len(members) > size:
+            self.dismiss(len(members) - size, plan, capacities, reading)
+        elif well and not any(_usable(name, reading) for name in members):
+            self.enlist(1, reading)
+            self.dismiss(1, plan, capacities, reading)
+
+    def clear(self) -> None:
+        """Begin anew, once everything has been given back."""
+        self._idle.clear()
+        self._spares.extend(self._addresses.values())
+        self._addresses.clear()
+
+    def _weights(self, plan: Mapping[str, Share]) -> dict[str, int]:
+        custody = self._custody
+        due = {name: plan[name] for name in self.members() if name in plan}
+        if not due:
+            return {}
+        largest = max(one.share for one in due.values())
+        if any(isnan(one.share) for one in due.values()) or largest <= 0.0:
+            # No share is known: only who is out is. Who is back gets what it was found with.
+            return {
+                name: 0
+                if one.standing is Standing.OUT
+                else custody.ordered[name] or custody.original[name] or 1
+                for name, one in due.items()
+            }
+        scale = FULL_WEIGHT / largest
+        if any(custody.foreign.values()):
+            # The weight that somebody else has set means a share of what all weights add up to: keep that.
+            scale = min(scale, sum(custody.ordered[name] for name in due))
+        return {
+            name: max(round(scale * one.share), 1 if one.standing in LEAST else 0)
+            for name, one in due.items()
+        }
+
+    def _order(self, weights: Mapping[str, int]) -> None:
+        if weights:
+            self._custody.order(weights)
+            self.orders += 1
+
+
+def _usable(name: str, reading: Reading) -> bool:
+    """Whether the balancer took it for usable when it was read; what has come since is believed to be."""
+    back_end = reading.back_ends.get(name)
+    return back_end is None or back_end.up

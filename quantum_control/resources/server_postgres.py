@@ -1,0 +1,98 @@
+"""The server's side of a pool of connections to PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from quantum_control.core.errors import SensorError
+from quantum_control.resources.libpq import Session, SessionError
+
+_FIGURES = """
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+       current_setting('max_connections')::int
+           - current_setting('superuser_reserved_connections')::int AS limit,
+       xact_commit + xact_rollback AS transactions,
+       {active} AS active_ms
+  FROM pg_stat_database WHERE datname = current_database()
+"""
+
+ACTIVE_TIME_SINCE = 140000
+"""Server version from which on pg_stat_database has `active_time`."""
+
+
+class PostgresServer:
+    """Throughput, statement time and connections as PostgreSQL itself counts them.
+
+    Parameters
+    ----------
+    dsn
+        The database that the pool connects to: a libpq connection string. Any
+        user may read these figures; `pg_monitor` is not needed.
+    clock
+        Any callable that returns seconds and does not run backwards.
+
+    Raises
+    ------
+    ConfigError
+        The connection string cannot be read.
+    """
+
+    def __init__(self, dsn: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._session = Session(dsn)
+        self._clock = clock
+        self._statement = ""
+        self._last: tuple[float, int, float] | None = None
+
+    def connection_limit(self) -> int:
+        """`max_connections` less those reserved for superusers: what a budget may hand out.
+
+        Raises
+        ------
+        SensorError
+            The server cannot be asked.
+        """
+        return int(self._figures()["limit"] or 0)
+
+    def metrics(self) -> dict[str, float]:
+        """Figures since the call before.
+
+        `server_connections`, `server_connection_limit`: client connections
+        there, of all who use the server, and how many there may be.
+        `server_throughput`: transactions per second in this database.
+        `server_statement_seconds`: time spent in statements per transaction
+        (PostgreSQL 14 and later). A backend reports at most once a second.
+
+        Raises
+        ------
+        SensorError
+            The server cannot be asked.
+        """
+        row = self._figures()
+        now, transactions = self._clock(), int(row["transactions"] or 0)
+        active = float(row["active_ms"] or "nan") / 1000.0
+        figures = {
+            "server_connections": float(row["connections"] or 0),
+            "server_connection_limit": float(row["limit"] or 0),
+        }
+        last, self._last = self._last, (now, transactions, active)
+        if last is not None and now > last[0] and transactions >= last[1]:
+            done = transactions - last[1]
+            figures["server_throughput"] = done / (now - last[0])
+            if done and active == active:
+                figures["server_statement_seconds"] = max(0.0, active - last[2]) / done
+        return figures
+
+    def close(self) -> None:
+        """End the session; the next question opens another."""
+        self._session.close()
+
+    def _figures(self) -> dict[str, str | None]:
+        try:
+            if not self._statement:
+                version = self._session.query("SELECT current_setting('server_version_num')::int AS version")
+                recent = int(version[0]["version"] or 0) >= ACTIVE_TIME_SINCE
+                self._statement = _FIGURES.format(active="active_time" if recent else "NULL::float8")
+            return self._session.query(self._statement)[0]
+        except (SessionError, LookupError) as error:
+            raise SensorError(f"the server's own figures: {error}") from None

@@ -1,0 +1,86 @@
+"""From raw data to the tables of the connection-pool benchmark."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quantum_control.bench.pool_results import Results, Run, place, read, write
+from quantum_control.core.errors import ConfigError
+
+
+def run(phase="a", done=100, latency=0.1, cpu=0.0):
+    """A hundred transactions in 10 s, of which the last ones were never begun."""
+    latencies = np.full(100, latency, dtype=np.float32)
+    latencies[done:] = np.inf
+    return Run(phase, 10.0, np.linspace(0.0, 9.0, 100, dtype=np.float32), latencies, 4.0, cpu)
+
+
+def test_throughput_is_what_was_done_before_the_end_and_the_rest_is_as_late_as_it_was_then():
+    throughput, p99 = run(done=50).figures()
+    assert throughput == pytest.approx(5.0)
+    assert p99 == pytest.approx(5.4, abs=0.1)
+
+
+def test_figures_after_the_change_leave_out_what_was_due_before():
+    late_at_first = run()
+    late_at_first.latency[:20] = 5.0
+    assert late_at_first.figures()[1] == pytest.approx(5.0)
+    assert late_at_first.figures(2.0)[1] == pytest.approx(0.1)
+
+
+def test_failures_are_not_done():
+    failing = run()
+    failing.latency[:] = np.nan
+    assert failing.figures()[0] == 0.0
+
+
+def test_the_best_fixed_size_is_found_for_each_phase_by_throughput_and_then_by_p99(tmp_path):
+    for pair in range(3):
+        write(place(tmp_path, pair, "few"), [run("locks"), run("waits", latency=0.5)])
+        write(place(tmp_path, pair, "many"), [run("locks", done=60), run("waits", latency=0.2)])
+        write(place(tmp_path, pair, "ours"), [run("locks"), run("waits", done=90)])
+    results = Results(tmp_path, ["few", "many", "ours"], 3)
+    assert results.best("locks", ["few", "many"]) == "few"
+    assert results.best("waits", ["few", "many"]) == "many"
+    assert results.ratios("waits", "ours", "many")[0].median == pytest.approx(0.9)
+
+
+def test_ratios_are_taken_within_pairs_and_have_an_interval(tmp_path):
+    # The machine is twice as fast in the second pair: the ratio does not notice.
+    for pair, (few, ours) in enumerate([(50, 45), (100, 90), (80, 80)]):
+        write(place(tmp_path, pair, "few"), [run(done=few)])
+        write(place(tmp_path, pair, "ours"), [run(done=ours)])
+    ratio = Results(tmp_path, ["few", "ours"], 3).ratios("a", "ours", "few")[0]
+    assert (ratio.low, ratio.median, ratio.high) == pytest.approx((0.9, 0.9, 1.0))
+
+
+def test_a_pair_that_is_not_whole_is_left_out(tmp_path):
+    write(place(tmp_path, 0, "few"), [run()])
+    with pytest.raises(ConfigError, match="no pair in which every arm has run"):
+        Results(tmp_path, ["few", "ours"], 2)
+    write(place(tmp_path, 0, "ours"), [run()])
+    assert Results(tmp_path, ["few", "ours"], 2).pairs == [0]
+
+
+def test_the_cost_of_the_control_is_a_share_of_elapsed_time_and_in_the_table(tmp_path):
+    write(place(tmp_path, 0, "few"), [run("a"), run("b")])
+    write(place(tmp_path, 0, "ours"), [run("a", cpu=0.1), run("b", cpu=0.3)])
+    results = Results(tmp_path, ["few", "ours"], 1)
+    assert results.control_share("ours") == pytest.approx((0.02, 0.03))
+    assert "Control of ours: 2.00% of one core, 3.00%" in results.table(["few"])
+
+
+def test_raw_data_are_read_as_they_were_written(tmp_path):
+    path = place(tmp_path, 0, "few")
+    write(path, [run("b", cpu=0.5), run("a", done=3)])
+    first, second = read(path)
+    assert (first.phase, second.phase, first.control_cpu) == ("b", "a", 0.5)
+    assert np.array_equal(second.latency, run(done=3).latency)
+
+
+def test_data_of_something_else_are_refused(tmp_path):
+    path = place(tmp_path, 0, "few")
+    path.write_text("nothing")
+    with pytest.raises(ConfigError, match="no raw data of this benchmark"):
+        read(path)

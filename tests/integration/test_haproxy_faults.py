@@ -1,0 +1,178 @@
+"""LoadBalancerResource before a real HAProxy that is gone, forbidden, or in somebody else's hands as well."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from integration.balanced import SPEEDS, operator, under_load, weights
+from integration.requirements import require
+
+from quantum_control.bench.balancers import LocalHAProxy
+from quantum_control.bench.unequal import UnequalServers
+from quantum_control.core.controller import QuantumController
+from quantum_control.core.ejection import Standing
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.balancer import open_balancer
+from quantum_control.resources.loadbalancer import LoadBalancerResource
+
+pytestmark = pytest.mark.integration
+
+INTERVAL = 0.2
+
+FOUND = dict.fromkeys((f"s{i}" for i in range(6)), 100)
+
+
+@pytest.fixture
+def servers():
+    require(LocalHAProxy.executable(), "haproxy is not installed; scripts/install-servers installs it")
+    with UnequalServers(SPEEDS) as servers:
+        yield servers
+
+
+@pytest.fixture
+def haproxy(servers):
+    with LocalHAProxy(servers.addresses, "leastconn") as haproxy:
+        yield haproxy
+
+
+@pytest.fixture
+def by_hand(haproxy):
+    return operator(haproxy)
+
+
+def test_steering_by_a_read_only_socket_fails_and_says_why(haproxy):
+    url = f"haproxy+unix://{haproxy.directory}/user.sock?backend=app"
+    controller = QuantumController(LoadBalancerResource(url), interval=INTERVAL)
+    decisions = []
+
+    def step(_):
+        decisions.append(controller.optimize())
+        return decisions[-1].outcome == "failed"
+
+    under_load(haproxy.port, 250.0, 5000, step, INTERVAL)
+    assert decisions[-1].outcome == "failed"
+    assert "level admin" in str(decisions[-1].reasons)
+    assert weights(open_balancer(haproxy.url)) == FOUND
+
+
+def test_the_last_that_is_healthy_is_never_removed(haproxy, by_hand):
+    with LoadBalancerResource(haproxy.url, min_backends=1) as resource:
+        for name in ("s0", "s1", "s3", "s4", "s5"):
+            by_hand(f"set server app/{name} state maint")
+        resource.measure_state()
+        resource.apply_control(1)
+        resource.measure_state()
+        assert weights(open_balancer(haproxy.url)) == dict.fromkeys(FOUND, 0) | {"s2": 100}
+    assert weights(open_balancer(haproxy.url)) == FOUND
+
+
+def test_whichever_stall_the_last_one_stays(servers, haproxy):
+    resource = LoadBalancerResource(haproxy.url, max_out=1.0)
+    balancer = open_balancer(haproxy.url)
+    least = []
+
+    def step(k):
+        resource.measure_state()
+        if k == 6:
+            for i in range(6):
+                servers.become(i, mode="stalled")
+        reading = balancer.read().back_ends.values()
+        least.append(sum(one.up and one.weight > 0 for one in reading))
+        return k == 14
+
+    under_load(haproxy.port, 200.0, 5000, step, INTERVAL)
+    assert min(least) >= 1
+    assert resource.get_metrics()["ejected"] >= 3.0
+    resource.release()
+    assert weights(balancer) == FOUND
+
+
+ENDS_BADLY = """
+import sys
+from quantum_control import LoadBalancerResource
+
+resource = LoadBalancerResource(sys.argv[1], min_backends=1)
+resource.apply_control(2)
+print(sum(back_end.weight > 0 for back_end in resource._balancer.read().back_ends.values()))
+raise RuntimeError("on purpose")
+"""
+
+
+def test_a_process_that_fails_puts_everything_back(haproxy):
+    ended = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", ENDS_BADLY, haproxy.url], capture_output=True, text=True, check=False
+    )
+    assert "on purpose" in ended.stderr
+    assert ended.stdout == "2\n"
+    assert weights(open_balancer(haproxy.url)) == FOUND
+
+
+def test_an_order_that_is_refused_in_the_middle_is_undone(haproxy):
+    balancer = open_balancer(haproxy.url)
+    balancer.read()
+    with pytest.raises(ActuatorError, match=r"No such server.*as they were"):
+        balancer.write({"s0": 3, "nobody": 4, "s2": 5})
+    assert weights(balancer) == FOUND
+
+
+def test_a_socket_that_is_gone_is_told_and_a_restart_is_taken_for_one(haproxy, caplog):
+    resource = LoadBalancerResource(haproxy.url)
+    controller = QuantumController(resource, interval=INTERVAL)
+
+    def step(_):
+        controller.optimize()
+        return weights(open_balancer(haproxy.url)) != FOUND
+
+    under_load(haproxy.port, 250.0, 5000, step, INTERVAL)
+    assert weights(open_balancer(haproxy.url)) != FOUND
+    haproxy.stop()
+    with pytest.raises(SensorError, match=r"cannot be reached.*Is it running"):
+        resource.measure_state()
+    assert controller.optimize().outcome == "failed"
+    haproxy.start()
+    resource.measure_state()
+    assert "restarted" in caplog.text
+    assert resource.foreign == {}
+    resource.release()
+    assert weights(open_balancer(haproxy.url)) == FOUND
+
+
+def test_a_weight_changed_by_hand_is_noticed_left_alone_and_reported(haproxy, by_hand, caplog):
+    resource = LoadBalancerResource(haproxy.url)
+
+    def step(k):
+        resource.measure_state()
+        if k == 6:
+            by_hand("set server app/s2 weight 33")
+        return k == 12
+
+    under_load(haproxy.port, 250.0, 5000, step, INTERVAL)
+    assert resource.foreign == {"s2": 33}
+    assert resource.get_metrics()["foreign"] == 1.0
+    assert "somebody else has changed it" in caplog.text
+    assert weights(open_balancer(haproxy.url))["s2"] == 33
+    resource.release()
+    assert weights(open_balancer(haproxy.url)) == FOUND | {"s2": 33}
+
+
+def test_a_server_put_into_maintenance_by_hand_stays_there(haproxy, by_hand):
+    resource = LoadBalancerResource(haproxy.url)
+
+    def step(k):
+        resource.measure_state()
+        if k == 5:
+            by_hand("set server app/s4 state maint")
+        return k == 12
+
+    answers = under_load(haproxy.port, 200.0, 5000, step, INTERVAL)
+    assert {answer.status for answer in answers} == {200}
+    assert resource.plan["s4"].standing is Standing.DOWN
+    resource.release()
+    assert not open_balancer(haproxy.url).read().back_ends["s4"].up
+
+
+def test_an_unknown_backend_is_told(haproxy):
+    with pytest.raises(SensorError, match="no backend of this name"):
+        LoadBalancerResource(haproxy.url.replace("backend=app", "backend=shop"))

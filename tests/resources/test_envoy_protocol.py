@@ -1,0 +1,181 @@
+"""What Envoy's adapter makes of answers and files that are cut short, odd or forbidden."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.envoy import Envoy
+
+
+def endpoint(port, **more):
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    return {"endpoint": {"address": address}} | more
+
+
+def document(*endpoints):
+    return {"resources": [{"cluster_name": "app", "endpoints": [{"lb_endpoints": list(endpoints)}]}]}
+
+
+def host(port, weight=1, health=None, **stats):
+    return {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "stats": [{"name": name, "value": str(value)} for name, value in stats.items()],
+        "health_status": health or {"eds_health_status": "HEALTHY"},
+        "weight": weight,
+    }
+
+
+def clusters(*hosts):
+    return json.dumps({"cluster_statuses": [{"name": "app", "host_statuses": list(hosts)}]}).encode()
+
+
+class Admin(http.server.BaseHTTPRequestHandler):
+    status = 200
+    body = b""
+    cut = 0
+    asked = ()
+
+    def do_GET(self):
+        type(self).asked.append(self.headers.get("Authorization"))
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body[: len(self.body) - self.cut])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def admin():
+    handler = type("Scripted", (Admin,), {"asked": [], "body": clusters(host(1), host(2))})
+    server = http.server.HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    handler.port = server.server_port
+    yield handler
+    server.shutdown()
+    server.server_close()
+    thread.join(10.0)
+
+
+@pytest.fixture
+def eds(tmp_path):
+    path = tmp_path / "eds.json"
+    path.write_text(json.dumps(document(endpoint(1), endpoint(2))))
+    return path
+
+
+@pytest.fixture
+def envoy(admin, eds):
+    return Envoy(("127.0.0.1", admin.port), "app", str(eds))
+
+
+def test_a_host_says_what_it_means(admin, envoy, eds):
+    eds.write_text(json.dumps(document(endpoint(1, load_balancing_weight=9), endpoint(2))))
+    admin.body = clusters(
+        host(1, 9, rq_total=10, rq_active=3, rq_error=2, cx_connect_fail=1),
+        host(2, health={"failed_active_health_check": True, "eds_health_status": "HEALTHY"}),
+    )
+    back_ends = envoy.read().back_ends
+    one, two = back_ends["127.0.0.1:1"], back_ends["127.0.0.1:2"]
+    assert (one.weight, one.started, one.ended, one.failed, one.in_flight) == (9, 10, 7, 3, 3)
+    assert one.up
+    assert not two.up
+
+
+def test_an_answer_cut_short_is_told(admin, envoy):
+    admin.cut = 10
+    with pytest.raises(SensorError, match="IncompleteRead"):
+        envoy.read()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"{}", b'{"cluster_statuses": [{"name": "app", "host_statuses": [{}]}]}']
+)
+def test_an_answer_of_another_form_is_told(admin, envoy, body):
+    admin.body = body
+    with pytest.raises(SensorError, match=r"known to work is 1\.40"):
+        envoy.read()
+
+
+@pytest.mark.parametrize("kept_in", ["environment", "file"])
+def test_a_refused_authentication_is_told_without_the_secret(admin, eds, tmp_path, monkeypatch, kept_in):
+    monkeypatch.setenv("ENVOY_ADMIN", "admin:hunter2")
+    kept = tmp_path / "authorization"
+    kept.write_text("admin:hunter2\n")
+    way = (
+        {"authorization_env": "ENVOY_ADMIN"}
+        if kept_in == "environment"
+        else {"authorization_file": str(kept)}
+    )
+    envoy = Envoy(("127.0.0.1", admin.port), "app", str(eds), **way)
+    envoy.read()
+    assert base64.b64decode(admin.asked[-1].removeprefix("Basic ")) == b"admin:hunter2"
+    admin.status = 401
+    with pytest.raises(SensorError, match=r"refuses to answer .401.*authorization_env") as told:
+        envoy.read()
+    assert "hunter2" not in str(told.value)
+
+
+def test_an_unknown_cluster_is_told_with_those_there_are(admin, envoy):
+    admin.body = admin.body.replace(b'"app"', b'"shop"')
+    with pytest.raises(SensorError, match="no cluster of this name; it has shop"):
+        envoy.read()
+
+
+@pytest.mark.parametrize("text", ["", "{", "resources: []", '{"resources": []}', '{"resources": [{}]}', "[]"])
+def test_a_file_that_cannot_be_understood_is_told_and_left_alone(envoy, eds, text):
+    eds.write_text(text)
+    with pytest.raises(SensorError, match="no JSON with the endpoints"):
+        envoy.read()
+    with pytest.raises(ActuatorError, match="nothing was changed"):
+        envoy.write({"127.0.0.1:1": 5})
+    assert eds.read_text() == text
+
+
+def test_what_else_the_file_says_is_kept(envoy, eds):
+    whole = document(endpoint(1, metadata={"zone": "a"}), endpoint(2, health_status="DEGRADED"))
+    whole["version_info"] = "7"
+    eds.write_text(json.dumps(whole))
+    envoy.read()
+    envoy.write({"127.0.0.1:1": 5, "127.0.0.1:2": 0})
+    written = json.loads(eds.read_text())
+    assert written["version_info"] == "7"
+    one, two = written["resources"][0]["endpoints"][0]["lb_endpoints"]
+    assert (one["metadata"], one["load_balancing_weight"]) == ({"zone": "a"}, 5)
+    assert two["health_status"] == "DRAINING"
+    envoy.write({"127.0.0.1:2": 3})
+    assert (
+        json.loads(eds.read_text())["resources"][0]["endpoints"][0]["lb_endpoints"][1]["health_status"]
+        == "DEGRADED"
+    )
+
+
+def test_an_endpoint_that_is_gone_is_told_and_nothing_changes(envoy, eds):
+    envoy.read()
+    before = eds.read_bytes()
+    with pytest.raises(ActuatorError, match=r"no endpoint '127\.0\.0\.1:3' any more"):
+        envoy.write({"127.0.0.1:1": 5, "127.0.0.1:3": 5})
+    assert eds.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_behind(envoy, eds, monkeypatch):
+    envoy.read()
+    before = eds.read_bytes()
+
+    def refuse(self, target):
+        raise PermissionError(13, "Permission denied", str(target))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(ActuatorError, match=r"cannot be replaced.*writable"):
+        envoy.write({"127.0.0.1:1": 5})
+    assert eds.read_bytes() == before
+    assert list(eds.parent.iterdir()) == [eds]

@@ -1,0 +1,178 @@
+"""How many back ends are in use: draining, spares, and the controller that decides."""
+
+from __future__ import annotations
+
+import pytest
+from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer, run
+
+from quantum_control.core.controller import QuantumController
+from quantum_control.core.errors import ActuatorError
+from quantum_control.resources.loadbalancer import LoadBalancerResource
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def balancer():
+    return FakeBalancer(CAPACITIES)
+
+
+@pytest.fixture
+def resource(balancer, clock):
+    return LoadBalancerResource(balancer=balancer, clock=clock)
+
+
+@pytest.fixture
+def elastic(balancer, clock):
+    return LoadBalancerResource(
+        balancer=balancer, clock=clock, min_backends=1, spares=["10.0.0.9:80", "10.0.0.8:80"]
+    )
+
+
+def test_fewer_in_use_drains_the_slowest(elastic, balancer, clock):
+    run(elastic, balancer, clock, 40)
+    elastic.apply_control(2)
+    assert [name for name, weight in balancer.weights.items() if weight] == ["c", "d"]
+    run(elastic, balancer, clock, 10, rate=100.0)
+    assert [name for name, weight in balancer.weights.items() if weight] == ["c", "d"]
+
+
+def test_more_in_use_takes_back_what_was_kept_out_and_then_spares(elastic, balancer, clock):
+    run(elastic, balancer, clock, 40)
+    elastic.apply_control(3)
+    elastic.apply_control(5)
+    assert balancer.weights["a"] > 0
+    assert "10.0.0.9:80" in balancer.back_ends
+    assert "10.0.0.8:80" not in balancer.back_ends
+    state = run(elastic, balancer, clock, 30, rate=400.0)
+    assert state.size == 5.0
+    assert all(balancer.weights.values())
+
+
+def test_what_was_added_is_taken_out_once_it_is_empty(elastic, balancer, clock):
+    elastic.apply_control(6)
+    balancer.busy = {"10.0.0.9:80"}
+    elastic.apply_control(4)
+    run(elastic, balancer, clock, 2)
+    assert list(balancer.back_ends) == ["a", "b", "c", "d", "10.0.0.9:80"]
+    balancer.busy = set()
+    run(elastic, balancer, clock, 1)
+    assert list(balancer.back_ends) == ["a", "b", "c", "d"]
+    elastic.apply_control(6)
+    assert len(balancer.back_ends) == 6
+
+
+def test_release_takes_out_what_was_added_or_says_what_holds_it(elastic, balancer, clock):
+    elastic.apply_control(5)
+    run(elastic, balancer, clock, 3)
+    balancer.busy = {"10.0.0.9:80"}
+    with pytest.raises(ActuatorError, match=r"10\.0\.0\.9:80 was added and requests hold on to it"):
+        elastic.release()
+    assert balancer.weights == {"a": 100, "b": 100, "c": 100, "d": 100, "10.0.0.9:80": 0}
+    balancer.busy = set()
+    elastic.release()
+    assert list(balancer.back_ends) == ["a", "b", "c", "d"]
+
+
+def test_more_than_there_are_is_refused_and_nothing_changes(resource, balancer):
+    with pytest.raises(ActuatorError, match="no 5 back ends"):
+        resource.apply_control(5)
+    assert balancer.writes == []
+
+
+def test_one_that_is_removed_by_somebody_else_is_replaced_by_a_spare(elastic, balancer, clock):
+    run(elastic, balancer, clock, 10)
+    del balancer.back_ends["d"]
+    run(elastic, balancer, clock, 2)
+    assert "10.0.0.9:80" in balancer.back_ends
+
+
+def test_a_spare_that_a_restart_has_taken_out_is_added_again(elastic, balancer, clock):
+    elastic.apply_control(5)
+    run(elastic, balancer, clock, 5)
+    balancer.run = "2"
+    del balancer.back_ends["10.0.0.9:80"]
+    for name in CAPACITIES:
+        balancer.set(name, weight=100)
+    run(elastic, balancer, clock, 2)
+    assert len(balancer.back_ends) == 5
+    elastic.release()
+    assert list(balancer.back_ends) == ["a", "b", "c", "d"]
+
+
+def test_the_controller_takes_in_more_under_load_and_gives_them_back(balancer, clock):
+    with LoadBalancerResource(balancer=balancer, clock=clock, spares=["10.0.0.9:80"]) as resource:
+        controller = QuantumController(resource, clock=clock)
+        for _ in range(60):
+            balancer.serve(430.0)
+            clock.now += 1.0
+            controller.optimize()
+        assert "10.0.0.9:80" in balancer.back_ends
+        for _ in range(60):
+            balancer.serve(100.0)
+            clock.now += 1.0
+            controller.optimize()
+        assert "10.0.0.9:80" not in balancer.back_ends
+        assert all(balancer.back_ends[name].up for name in CAPACITIES)
+        controller.stop()
+    assert balancer.weights == {"a": 100, "b": 100, "c": 100, "d": 100}
+
+
+def test_the_last_healthy_one_stays_though_it_was_added(elastic, balancer, clock):
+    elastic.apply_control(5)
+    run(elastic, balancer, clock, 10)
+    for name in CAPACITIES:
+        balancer.set(name, up=False)
+    run(elastic, balancer, clock, 1)
+    elastic.apply_control(1)
+    run(elastic, balancer, clock, 2)
+    assert [name for name, weight in balancer.weights.items() if weight] == ["10.0.0.9:80"]
+
+
+def test_one_that_is_ejected_leaves_before_one_that_was_added(elastic, balancer, clock):
+    elastic.apply_control(5)
+    run(elastic, balancer, clock, 20, rate=400.0)
+    balancer.serve(400.0)
+    balancer.set("d", failed=balancer.back_ends["d"].ended)
+    clock.now += 1.0
+    elastic.measure_state()
+    elastic.apply_control(4)
+    assert balancer.writes[-1] == {"d": 0}
+
+
+def test_one_that_is_kept_out_takes_over_when_all_in_use_are_down(elastic, balancer, clock):
+    run(elastic, balancer, clock, 40)
+    elastic.apply_control(2)
+    for name in ("a", "c", "d"):
+        balancer.set(name, up=False)
+    run(elastic, balancer, clock, 2)
+    assert balancer.weights["b"] > 0
+    assert elastic.get_metrics()["members"] == 2.0
+
+
+def test_with_all_down_nothing_is_moved_about(elastic, balancer, clock):
+    run(elastic, balancer, clock, 40)
+    elastic.apply_control(2)
+    for name in CAPACITIES:
+        balancer.set(name, up=False)
+    run(elastic, balancer, clock, 5)
+    ordered = len(balancer.writes)
+    run(elastic, balancer, clock, 20)
+    assert len(balancer.writes) == ordered
+
+
+def test_one_that_is_handed_over_again_takes_its_place_and_the_number_stays(elastic, balancer, clock):
+    run(elastic, balancer, clock, 40)
+    elastic.apply_control(2)
+    run(elastic, balancer, clock, 10, rate=100.0)
+    ordered = balancer.weights["d"]
+    balancer.set("d", weight=ordered + 7)
+    run(elastic, balancer, clock, 10, rate=100.0)
+    assert sum(weight > 0 for name, weight in balancer.weights.items() if name != "d") == 2
+    balancer.set("d", weight=ordered)
+    run(elastic, balancer, clock, 10, rate=100.0)
+    assert elastic.foreign == {}
+    assert sum(weight > 0 for weight in balancer.weights.values()) == 2

@@ -1,0 +1,124 @@
+"""nginx's adapter: the file with the servers, and the log."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.nginx import Nginx
+
+SERVERS = """\
+# by hand
+server 10.0.0.1:80;
+    server 10.0.0.2:80 weight=5 max_fails=2;  # the big one
+server 10.0.0.3:80 down weight=3;
+server 10.0.0.4:80 backup;
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "app.upstream").write_text(SERVERS)
+    (tmp_path / "log").write_text("10.0.0.1:80|200|0.500\n")
+    (tmp_path / "pid").write_text("1234\n")
+    return tmp_path
+
+
+@pytest.fixture
+def now():
+    return [0.0]
+
+
+@pytest.fixture
+def nginx(place, now):
+    return Nginx(str(place / "app.upstream"), str(place / "log"), str(place / "pid"), clock=lambda: now[0])
+
+
+@pytest.fixture
+def signals(monkeypatch):
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    return sent
+
+
+def append(place, text):
+    with (place / "log").open("a") as log:
+        log.write(text)
+
+
+def test_lines_say_what_they_mean(nginx):
+    back_ends = nginx.read().back_ends
+    assert {name: one.weight for name, one in back_ends.items()} == {
+        "10.0.0.1:80": 1,
+        "10.0.0.2:80": 5,
+        "10.0.0.3:80": 0,
+        "10.0.0.4:80": 1,
+    }
+    assert back_ends["10.0.0.4:80"].spare
+
+
+def test_weights_are_written_and_everything_else_kept(nginx, place, signals):
+    nginx.write({"10.0.0.1:80": 7, "10.0.0.2:80": 0, "10.0.0.3:80": 4})
+    assert (
+        (place / "app.upstream").read_text()
+        == """\
+# by hand
+server 10.0.0.1:80 weight=7;
+    server 10.0.0.2:80 weight=5 max_fails=2 down;  # the big one
+server 10.0.0.3:80 weight=4;
+server 10.0.0.4:80 backup;
+"""
+    )
+    assert signals == [(1234, signal.SIGHUP)]
+    nginx.write({"10.0.0.1:80": 1, "10.0.0.2:80": 5})
+    assert "server 10.0.0.1:80;" in (place / "app.upstream").read_text()
+
+
+def test_the_log_is_counted_from_the_first_reading_on(nginx, place, now):
+    assert nginx.read().back_ends["10.0.0.1:80"].ended == 0
+    append(place, "10.0.0.1:80|200|0.500\n10.0.0.2:80, 10.0.0.1:80|502, 200|0.250, 0.750\n10.0.0.1:80|20")
+    now[0] = 2.0
+    back_ends = nginx.read().back_ends
+    one, two = back_ends["10.0.0.1:80"], back_ends["10.0.0.2:80"]
+    assert (one.ended, one.failed) == (2, 0)
+    assert one.in_flight == pytest.approx(1.25 / 2.0)
+    assert (two.ended, two.failed) == (1, 1)
+    append(place, "0|0.100\n")
+    assert nginx.read().back_ends["10.0.0.1:80"].ended == 3
+
+
+def test_a_rotated_log_is_read_from_its_beginning(nginx, place):
+    nginx.read()
+    (place / "log").rename(place / "log.1")
+    (place / "log").write_text("10.0.0.1:80|200|0.100\n")
+    assert nginx.read().back_ends["10.0.0.1:80"].ended == 1
+
+
+def test_a_log_of_another_format_is_told(nginx, place):
+    nginx.read()
+    append(place, '127.0.0.1 - - [25/Nov/2026] "GET / HTTP/1.1" 200 2\n')
+    with pytest.raises(SensorError, match="is not in the format"):
+        nginx.read()
+
+
+def test_what_is_missing_is_told(nginx, place):
+    (place / "log").unlink()
+    with pytest.raises(SensorError, match="access log cannot be read"):
+        nginx.read()
+    (place / "app.upstream").write_text("# nothing\n")
+    (place / "log").write_text("")
+    with pytest.raises(SensorError, match="no `server` line"):
+        nginx.read()
+    with pytest.raises(ActuatorError, match=r"no server 10\.0\.0\.1:80 any more"):
+        nginx.write({"10.0.0.1:80": 5})
+
+
+@pytest.mark.parametrize("pid", ["", "no number", "999999999"])
+def test_a_master_that_cannot_be_told_leaves_the_file_as_it_was(nginx, place, pid):
+    (place / "pid").write_text(pid)
+    with pytest.raises(ActuatorError, match="cannot be told to reload"):
+        nginx.write({"10.0.0.1:80": 5})
+    assert (place / "app.upstream").read_text() == SERVERS
