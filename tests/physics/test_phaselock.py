@@ -1,0 +1,128 @@
+"""The phase lock finds a period, says when there is none, and comes in without a bump."""
+
+import numpy as np
+import pytest
+
+from quantum_control.physics.phaselock import EVERY, LOCK, SHORTEST, WINDOW, PhaseLock
+from quantum_control.simulation.loads import LOADS
+
+ROWS = 80
+PERIODS = (24.0, 40.0, 60.0, 120.0)
+
+
+def steady_rhythm(period):
+    """The periodic load, neither its phase nor its period drifting."""
+    return LOADS["periodic"].vary(period=period, period_drift=0.0, phase_drift=0.0)
+
+
+@pytest.fixture(scope="module")
+def locks():
+    """Share of detections that ended in a lock, and the periods at last, of ROWS runs of each load."""
+    loads = {name: LOADS[name] for name in ("steady", "bursts", "heavy_tail", "steps", "ramps", "periodic")}
+    loads |= {f"period {period:g}": steady_rhythm(period) for period in PERIODS}
+    arrivals = {name: load.arrivals(ROWS, 21, WINDOW) for name, load in loads.items()}
+    arrivals["constant"] = np.full((WINDOW, ROWS), 50.0)
+    pulse = arrivals["steady"].copy()
+    pulse[200:230] *= 3.0
+    arrivals["one pulse"] = pulse
+    lock = PhaseLock()
+    seen = []
+    for row in np.sqrt(np.concatenate(list(arrivals.values()), axis=1)):
+        lock.advance(row)
+        if lock._count >= WINDOW // 2 and lock._count % EVERY == 0:
+            seen.append(lock.locked)
+    share = np.mean(seen, axis=0).reshape(-1, ROWS)
+    period = lock.period.reshape(-1, ROWS)
+    return {name: (share[index], period[index]) for index, name in enumerate(arrivals)}
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_a_rhythm_is_found_and_its_period_is_right_within_5_percent(figure, locks, period):
+    _, found = locks[f"period {period:g}"]
+    right = np.mean(np.abs(found / period - 1.0) < 0.05)
+    figure(f"periods right within 5 %, period {period:g}", formula=1.0, computed=right, abs=0.02)
+
+
+def test_a_rhythm_that_drifts_is_found_too(figure, locks):
+    """The load of the benchmark: phase and period wander by 1 % a period."""
+    _, found = locks["periodic"]
+    right = np.mean(np.abs(found / 120.0 - 1.0) < 0.1)
+    figure("drifting periods right within 10 %", formula=1.0, computed=right, abs=0.05)
+
+
+FALSE_LOCKS = {
+    "constant": 0.0,
+    "steady": 0.01,
+    "heavy_tail": 0.01,
+    "bursts": 0.05,
+    "one pulse": 0.05,
+    "steps": 0.1,
+    "ramps": 0.2,
+}
+"""Share of detections that may take for a rhythm what is none, by load."""
+
+
+@pytest.mark.parametrize("load", FALSE_LOCKS)
+@pytest.mark.xfail(reason="coherence weighs the last two periods only, which six waves can always explain")
+def test_where_there_is_no_rhythm_there_is_no_lock(figure, locks, load):
+    share, _ = locks[load]
+    figure(f"false locks, {load}", formula=0.0, computed=share.mean(), abs=FALSE_LOCKS[load])
+
+
+def rhythm(steps, period=48.0, noise=0.0):
+    time = np.arange(steps)
+    swing = 8.0 + 2.0 * np.sin(2.0 * np.pi * time / period) + 0.4 * np.sin(4.0 * np.pi * time / period + 1.0)
+    return swing + noise * np.random.default_rng(5).standard_normal(steps)
+
+
+def test_it_says_nothing_before_it_has_seen_enough():
+    lock = PhaseLock()
+    assert {lock.advance(value) for value in rhythm(WINDOW // 2 - 1)} == {(0.0, 0.0)}
+    assert (lock.locked, lock.period) == (0.0, 0.0)
+
+
+def test_it_predicts_the_next_interval():
+    """What is coming leaves nothing of the rhythm unexplained; what was known is what had been announced."""
+    lock = PhaseLock()
+    amplitudes = rhythm(900)
+    known, coming = np.transpose([lock.advance(value) for value in amplitudes])
+    assert lock.period == pytest.approx(48.0, rel=0.005)
+    assert lock.quality > 0.9
+    settled = slice(400, 899)
+    left = amplitudes[401:900] - coming[settled]
+    assert np.std(left) < 0.05 * np.std(amplitudes[401:900])
+    # Between detections nothing but the weight's ease and the small correction lies between the two.
+    between = [step for step in range(400, 899) if (step + 2) % EVERY > 1]
+    assert np.abs(known[1:][between] - coming[between]).max() < 0.03
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_lock_comes_and_goes_without_a_bump(noise):
+    """The feed-forward moves by the rhythm's own slope and a tenth of its height an interval, no more."""
+    lock = PhaseLock()
+    ends = np.concatenate([rhythm(700, noise=noise), np.full(700, 8.0)])
+    ends[700:] += 0.5 * np.random.default_rng(6).standard_normal(700)
+    coming = np.array([lock.advance(value)[1] for value in ends])
+    assert np.ptp(coming[:700]) > 3.0
+    assert lock.locked == 0.0
+    assert abs(coming[-1]) < 0.1
+    slope = 2.0 * np.pi / 48.0 * (2.0 + 2.0 * 0.4)
+    assert np.abs(np.diff(coming)).max() < slope + 0.1 * 2.4 + 3.0 * noise * 0.2
+
+
+def test_rows_do_what_each_does_alone():
+    amplitudes = np.stack([rhythm(600, 48.0, 0.5), rhythm(600, 30.0), np.full(600, 7.0)], axis=1)
+    amplitudes[:, 2] += 0.5 * np.random.default_rng(7).standard_normal(600)
+    rows, alone = PhaseLock(), [PhaseLock() for _ in range(3)]
+    for row in amplitudes:
+        together = [np.broadcast_to(part, 3) for part in rows.advance(row)]
+        single = np.array([lock.advance(float(value)) for lock, value in zip(alone, row, strict=True)])
+        np.testing.assert_allclose(together, single.T, atol=1e-9)
+
+
+def test_the_shortest_period_is_found_as_well():
+    lock = PhaseLock()
+    for value in rhythm(WINDOW, SHORTEST + 1.0, 0.3):
+        lock.advance(value)
+    assert lock.quality > LOCK
+    assert lock.period == pytest.approx(SHORTEST + 1.0, rel=0.01)
