@@ -223,13 +223,10 @@ class QuantumController:
     def _allow(
         self, state: ResourceState, size: int, wanted: float, elapsed: float
     ) -> tuple[int, tuple[str, ...]]:
-        within = wanted
-        reasons: tuple[str, ...] = ()
         if 0.0 <= state.throughput < inf:
             self._knee.observe(state.size, state.demand, state.throughput, elapsed)
-            within = self._knee.limit(size, wanted)
-            if within < wanted:
-                reasons = (self._knee.reason,)
+        within = self._knee.limit(size, wanted)
+        reasons: tuple[str, ...] = (self._knee.reason,) if within < wanted else ()
         allowed, guarded = self._guard.allow(size, within, elapsed / self.interval)
         return allowed, (*reasons, guarded) if guarded else reasons
 

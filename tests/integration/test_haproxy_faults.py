@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 
 import pytest
 from integration.balanced import SPEEDS, operator, under_load, weights
@@ -106,6 +109,49 @@ def test_a_process_that_fails_puts_everything_back(haproxy):
     )
     assert "on purpose" in ended.stderr
     assert ended.stdout == "2\n"
+    assert weights(open_balancer(haproxy.url)) == FOUND
+
+
+class CuttingRelay(socketserver.BaseRequestHandler):
+    """Passes a question on to HAProxy, and of the answer the first `length` bytes."""
+
+    port = 0
+    length = 1_000_000
+
+    def handle(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as onward:
+            onward.sendall(self.request.recv(65536))
+            answer = b""
+            while chunk := onward.recv(65536):
+                answer += chunk
+        self.request.sendall(answer[: self.length])
+
+
+@pytest.fixture
+def relay(haproxy):
+    handler = type("Relay", (CuttingRelay,), {"port": haproxy.admin_port})
+    with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        handler.url = f"haproxy+tcp://127.0.0.1:{server.server_address[1]}?backend=app"
+        yield handler
+        server.shutdown()
+        thread.join(10.0)
+
+
+def test_an_answer_that_is_cut_off_on_its_way_is_told_and_steering_goes_on_afterwards(haproxy, relay):
+    with LoadBalancerResource(relay.url, min_backends=1) as resource:
+        resource.apply_control(3)
+        before = weights(open_balancer(haproxy.url))
+        for relay.length in (0, 1, 500, 2000, 3000):
+            with pytest.raises(SensorError, match="HAProxy"):
+                resource.measure_state()
+            with pytest.raises(SensorError, match="HAProxy"):
+                resource.apply_control(6)
+        assert weights(open_balancer(haproxy.url)) == before
+        relay.length = CuttingRelay.length
+        assert resource.measure_state().size == 3
+        assert resource.foreign == {}
     assert weights(open_balancer(haproxy.url)) == FOUND
 
 

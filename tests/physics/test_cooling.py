@@ -6,6 +6,7 @@ as its deviation, with no bound on the force; where it acts on position, the
 position is.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import erfc
 
-from quantum_control.physics.optomechanical import DAMPING, Optomechanical
+from quantum_control.physics.optomechanical import DAMPING, GATE, Optomechanical
 from quantum_control.physics.parametric import Parametric
 from quantum_control.physics.staffing import Staffing
 from quantum_control.simulation.oscillator import Oscillator, seen
@@ -97,6 +98,14 @@ def test_drag_is_strong_where_motion_is_fast_and_vanishes_where_it_is_slow():
     assert force(speeds) == pytest.approx(speeds**2)
     steady = Optomechanical(Staffing(0.0, 0.0), damping=0.0).calculate_force(seen(0.5, 0.0))
     assert steady == 0.0
+
+
+@pytest.mark.parametrize(("snr", "acts"), [(0.0, False), (0.9 * GATE, False), (-1.1 * GATE, True)])
+def test_a_motion_within_its_own_noise_is_not_squared(snr, acts):
+    """Noise has no direction, but its square would have one."""
+    law = Optomechanical(Staffing(0.0, 0.0), damping=0.0, ceiling=UNBOUND)
+    force = law.calculate_force(replace(seen(0.3, 0.5), snr=snr))
+    assert force == pytest.approx(0.25 if acts else 0.0)
 
 
 @pytest.mark.parametrize(("ratio", "overshoot"), [(DAMPING, 0.01516), (0.5, 0.16303)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantum_control.physics.phaselock import EVERY, LOCK, SHORTEST, WINDOW, PhaseLock
+from quantum_control.physics.phaselock import EVERY, LOCK, PHASE_GAIN, SHORTEST, WINDOW, PhaseLock
 from quantum_control.simulation.loads import LOADS
 
 ROWS = 80
@@ -94,6 +94,19 @@ def test_it_predicts_the_next_interval():
     # Between detections nothing but the weight's ease and the small correction lies between the two.
     between = [step for step in range(400, 899) if (step + 2) % EVERY > 1]
     assert np.abs(known[1:][between] - coming[between]).max() < 0.03
+
+
+def test_between_detections_the_phasors_follow_what_they_did_not_explain():
+    """z <- z + 2 g e takes up the share g n of a change of the rhythm within n intervals."""
+    usual, grown = PhaseLock(), PhaseLock()
+    wave = np.sin(2.0 * np.pi * np.arange(WINDOW + EVERY - 1) / 48.0)
+    ahead = []
+    for step, value in enumerate(wave):
+        more = 0.5 * value if step >= WINDOW else 0.0
+        ahead.append(grown.advance(8.0 + 2.0 * value + more)[1] - usual.advance(8.0 + 2.0 * value)[1])
+    late, coming = np.array(ahead[-25:-1]), 0.5 * wave[-24:]
+    taken_up = late @ coming / (coming @ coming)
+    assert taken_up == pytest.approx(PHASE_GAIN * (EVERY - 13), rel=0.2)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])

@@ -1,5 +1,7 @@
 """Where the laws rest: the cheapest size for the demand to come, and how far it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -9,8 +11,9 @@ from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.coherent import SQUEEZING, Coherent
 from quantum_control.physics.optomechanical import Optomechanical
-from quantum_control.physics.parametric import Parametric
+from quantum_control.physics.parametric import STIFFNESS, Parametric
 from quantum_control.physics.staffing import Staffing, rest_quantiles
+from quantum_control.simulation.oscillator import seen
 
 LAWS = (Optomechanical, Parametric, Coherent)
 
@@ -87,6 +90,33 @@ def test_the_force_is_relative_and_per_second(law):
     model = law(Staffing(0.0, 0.0))
     force = model.calculate_force(predicted(forecast=30.0, commanded=20.0))
     assert model.calculate_force(predicted(forecast=3e9, commanded=2e9)) == pytest.approx(force)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_what_is_under_way_is_not_ordered_again(law):
+    """The distance is that of the size ordered, whatever the size in force."""
+    model = law(Staffing(0.0, 0.0))
+    arrived = predicted(commanded=80.0, spread=0.0)
+    under_way = replace(arrived, size=40.0)
+    assert model.calculate_force(under_way) == model.calculate_force(arrived) > 0.0
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_same_motion_per_interval_is_answered_alike_at_any_interval(law):
+    model = law(Staffing(0.0, 0.0))
+    pulls = []
+    for interval in (0.01, 1.0, 60.0):
+        state = seen(0.4, -0.5 / interval, 0.2 / interval**2, interval=interval)
+        pulls.append(model.calculate_force(state) * interval)
+    assert pulls == pytest.approx([pulls[1]] * 3)
+
+
+@pytest.mark.parametrize(("quality", "stiffness"), [(0.0, 1.0), (0.5, 0.95), (1.0, STIFFNESS)])
+def test_the_better_the_lock_the_softer_the_trap(quality, stiffness):
+    """What is left of the deviation once the rhythm is known is mostly noise."""
+    law = Parametric(Staffing(0.0, 0.0))
+    law.lock.locked, law.lock.quality = 1.0, quality
+    assert law.calculate_force(seen(0.4)) == pytest.approx(stiffness * 0.4)
 
 
 @pytest.mark.parametrize("law", LAWS)

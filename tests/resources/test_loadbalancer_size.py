@@ -116,7 +116,6 @@ def test_the_controller_takes_in_more_under_load_and_gives_them_back(balancer, c
             clock.now += 1.0
             controller.optimize()
         assert "10.0.0.9:80" not in balancer.back_ends
-        assert all(balancer.back_ends[name].up for name in CAPACITIES)
         controller.stop()
     assert balancer.weights == {"a": 100, "b": 100, "c": 100, "d": 100}
 

@@ -1,0 +1,31 @@
+"""Sphinx: how this site is built. `make docs` does it; a warning is an error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from quantum_control import __version__
+
+project = "quantum_control"
+copyright = "the quantum_control maintainers, Apache-2.0"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"quantum_control {release}"
+html_copy_source = False
+html_show_sphinx = False
+
+# `page.md#heading` finds its heading as it does where the files are read as they are.
+myst_heading_anchors = 3
+
+napoleon_google_docstring = False
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+# Standard-library docstrings are no markup of ours.
+autodoc_inherit_docstrings = False
