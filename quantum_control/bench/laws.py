@@ -31,8 +31,11 @@ from quantum_control.core.physics import Objective
 from quantum_control.simulation.loads import TRACES, traces_directory
 
 RUNS = 1000
-STEPS = 1800
-"""Intervals per synthetic run: 15 periods of the periodic load."""
+STEPS = 2000
+"""Intervals per synthetic run: 16 periods of the periodic load."""
+
+WIDE = 200
+"""Columns of the table where it is not shown on a terminal."""
 
 TIE = 0.02
 """Costs within 2 % of the best count as as good, when movement is compared."""
@@ -81,7 +84,10 @@ def command(
     if missing:
         raise ConfigError(f"no folder of traces for {', '.join(missing)}: set QC_TRACES to it")
     work = pieces(names, which, runs=runs, steps=steps, seed=seed, objective=Objective())
+    # Not on a terminal, lines are as long as the table is wide: cells cut short are worth nothing.
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=WIDE)
     begun = time.monotonic()
     standings = Standings(_run(work, jobs, console), seed)
     rows = [row for law in names for load in which if (row := standings.standing(law, load))]

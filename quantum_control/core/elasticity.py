@@ -41,7 +41,7 @@ BOUND = log(99.0)
 
 CLEAR = 4.0
 """Standard errors at which a difference is plain at once, however wide the ratio of sizes. Looked at
-60 times, as a trial is, noise alone gets there in 0.4 % of all trials at most."""
+150 times, as a trial is at most, noise alone gets there in 1 % of all trials at most."""
 
 FLOOR = 1e-6
 """Variance, (0.1 %)², below which no log ratio is known: plants without noise prove nothing by rounding."""
@@ -60,7 +60,7 @@ FADING = 1.02
 """The best throughput seen is forgotten by 2 % a window: halved in 35, some minutes at one second each."""
 
 WELL_BELOW = 0.2
-"""Log ratio, -18 %, past which throughput is no longer that of before: half of it is common drift."""
+"""Log ratio, -18 %, past which throughput is no longer that of before: less is common drift."""
 
 
 @dataclass(slots=True)

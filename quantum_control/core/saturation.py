@@ -14,7 +14,7 @@ AT_ONCE = 8.0
 """An interval with that many completions per unit of size contains its own transient."""
 
 BRIDGE = 3.0
-"""Twice a·b over 2φN past which a backlog was never empty in between: exp(-3·2/2) = 5 % at most."""
+"""Backlogs a·b at both ends, over φN, past which it was empty in between with exp(-3) = 5 % at most."""
 
 SAMPLES = 50.0
 """Intervals over which the dispersion is averaged."""

@@ -23,7 +23,7 @@ LONG = 48
 """Intervals at the rival size after which a trial of a wide ratio that is still open is cut short."""
 
 LONGER = 3 * LONG
-"""The same for a ratio up to DITHER, where a trial costs next to nothing: finds the knee a third closer."""
+"""The same for a ratio up to DITHER, where a trial costs next to nothing: halves what is lost to noise."""
 
 REST = 16
 """Intervals of rest after a search; doubled after each that finds nothing new."""

@@ -4,7 +4,7 @@ A parametric drive acts on an oscillator through its stiffness. With the
 stiffness modulated by x·v it cools without a probe of its own (Gieseler,
 Deutsch, Quidant & Novotny, PRL 109, 103603, 2012):
 
-    F·dt = k·(1 + eta·x·v)·x,   0 <= k·(1 + eta·x·v) <= ceiling
+    F·dt = k·(1 + eta·x·v)·x,   k/2 <= k·(1 + eta·x·v) <= ceiling
 
     x      ln(rest/u), distance from the size to the rest interval
     v      velocity of demand per interval: with eta, the trap is stiffer while
@@ -33,6 +33,9 @@ STIFFNESS = 0.9
 
 MODULATION = 1.0
 """eta."""
+
+SOFTEST = 0.5
+"""Least share of the stiffness that modulation leaves: a trap that lets go altogether would not hold."""
 
 
 class Parametric(StaffedModel):
@@ -82,5 +85,5 @@ class Parametric(StaffedModel):
         deviation = self.staffing.deviation(state)
         xp = ops_for(deviation)
         soft = 1.0 - (1.0 - self.stiffness) * self.lock.locked * self.lock.quality
-        stiffness = soft * (1.0 + self.modulation * deviation * state.velocity * state.interval)
-        return xp.minimum(xp.maximum(stiffness, 0.0), self.ceiling) * deviation / state.interval
+        modulated = 1.0 + self.modulation * deviation * state.velocity * state.interval
+        return xp.minimum(soft * xp.maximum(modulated, SOFTEST), self.ceiling) * deviation / state.interval

@@ -5,7 +5,9 @@ and projected on two harmonics of every period on a grid (generalised
 least-squares periodogram, Zechmeister & Kürster, A&A 496, 577, 2009), which
 tells periods apart that an FFT's bins cannot. A fit of level, slope and three
 harmonics that favours the latest cycles then refines period and phase by
-Gauss-Newton steps. Its coherence is the share R² of the variance explained.
+Gauss-Newton steps. Coherence is the share R² of the variance explained: the
+smaller of that in the latest cycles, which says whether the rhythm still is,
+and that in the whole window, without which any two bursts would pass for one.
 
 Lock: between detections each harmonic k is a phasor z_k that turns by k·w
 each interval and is corrected by what it did not explain, e:
@@ -29,8 +31,12 @@ WINDOW = 512
 EVERY = 64
 """Intervals between detections."""
 
-LOCK, RELEASE = 0.4, 0.3
-"""Coherence from which a period is believed, and below which it is given up. Noise: 99th percentile .33."""
+LOCK, RELEASE = 0.6, 0.5
+"""Coherence from which a period is believed, and below which it is given up. 99th percentile of Poisson
+noise .05, of Markov bursts .4; steps and ramps reach .7."""
+
+FLAT = 0.01
+"""Variance of the amplitude that is not worth explaining: a 25th of the shot noise. size."""
 
 SHORTEST = 6.0
 """Shortest period, in intervals."""
@@ -86,7 +92,8 @@ def detect(window: Array) -> tuple[Array, Array, Array, Array]:
     frequency
         Cycles per interval, shape (rows,).
     coherence
-        Share R² of the variance explained, shape (rows,).
+        Share R² of the variance explained, of the latest cycles or the whole window, whichever is less;
+        shape (rows,).
     phasors
         z_k, with Re z_k the k-th harmonic now, complex, shape (FITTED, rows).
     level
@@ -102,7 +109,9 @@ def detect(window: Array) -> tuple[Array, Array, Array, Array]:
     # Vertex of the parabola through the best and its neighbours.
     bend = np.minimum(left - 2.0 * middle + right, -TINY)
     offset = np.clip(0.5 * (left - right) / bend, -1.0, 1.0)
-    return _refined(window, frequencies[best] + offset * SPACING / length)
+    share = power[best, column] / (np.square(rest).sum(axis=0) + FLAT * length)
+    frequency, coherence, phasors, level = _refined(window, frequencies[best] + offset * SPACING / length)
+    return frequency, np.minimum(coherence, share), phasors, level
 
 
 def _refined(window: Array, frequency: Array) -> tuple[Array, Array, Array, Array]:

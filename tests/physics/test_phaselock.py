@@ -63,7 +63,6 @@ FALSE_LOCKS = {
 
 
 @pytest.mark.parametrize("load", FALSE_LOCKS)
-@pytest.mark.xfail(reason="coherence weighs the last two periods only, which six waves can always explain")
 def test_where_there_is_no_rhythm_there_is_no_lock(figure, locks, load):
     share, _ = locks[load]
     figure(f"false locks, {load}", formula=0.0, computed=share.mean(), abs=FALSE_LOCKS[load])

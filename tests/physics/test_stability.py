@@ -163,19 +163,7 @@ def test_after_an_hour_at_the_maximum_it_leaves_within_a_few_intervals(law, auto
     assert sizes[-1] < 30
 
 
-@pytest.mark.parametrize(
-    "law",
-    [
-        "optomechanical",
-        pytest.param(
-            "parametric",
-            marks=pytest.mark.xfail(
-                reason="stiffness falls to 0 where x·v < -1/eta: the size waits in the burst"
-            ),
-        ),
-        "coherent",
-    ],
-)
+@pytest.mark.parametrize("law", LAWS)
 def test_an_hour_of_silence_does_not_hold_it_at_the_minimum(law):
     """From 1 to 300 in three intervals of a tenfold slew limit, and the backlog of the way up served."""
     pool = FluidPool(lambda k, backlog: 0.0 if k < 3600 else 300.0, 10)
