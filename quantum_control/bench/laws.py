@@ -66,7 +66,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Cost of every law on every load, against perfect foresight and the best fixed size in hindsight.
+    """Cost of every law on every load, against perfect foresight and the best fixed size in hindsight.
 
     Cost per interval = 3 backlog + 1 size + 0.3 |change|, on a fluid queue
     with one interval between a measurement and its effect. All laws see the
@@ -75,7 +75,7 @@ def command(
 
     \b
     Example: quantum-control bench laws --laws 'auto*,ewma,hpa' --runs 100 --out results
-    """
+    """  # noqa: D301 - click's own mark for "do not wrap", which must not be escaped
     names = [name.strip() for name in chosen.split(",")] if chosen else laws()
     names = list(dict.fromkeys([*names, FIXED, FORESIGHT]))
     available = [load for load in loads() if load not in TRACES or traces_directory() is not None]

@@ -23,7 +23,7 @@ SHORTEST = 200
 """Fewest intervals that say anything about a load."""
 
 
-def read_flow(path: Path) -> Array:
+def read_flow(path: str | Path) -> Array:
     """New demand per interval, as size, from a CSV file (gzip too), shape (intervals,).
 
     Either a column `flow`, `arrivals` or `count`, or the columns `demand` and
@@ -37,6 +37,7 @@ def read_flow(path: Path) -> Array:
         The file or a column is missing, a value is no number of 0 or more
         (with its line), or there are too few.
     """
+    path = Path(path)
     try:
         with _open(path) as file:
             rows = list(_rows(csv.reader(file), path))

@@ -154,7 +154,7 @@ def replay(law: type[StaffedModel], candidates: Array, flow: Array, objective: O
 def command(
     history: Path, model: str, waiting: float, size: float, change: float, seed: int, as_json: bool
 ) -> None:
-    r"""Find the best fixed setting of a law for a recorded load.
+    """Find the best fixed setting of a law for a recorded load.
 
     HISTORY is a CSV file, one interval a line: a column flow (or arrivals, or
     count), or the columns demand and size. The last 30 % is held out: believe
@@ -162,7 +162,7 @@ def command(
 
     \b
     Example: quantum-control tune history.csv --model coherent
-    """
+    """  # noqa: D301 - click's own mark for "do not wrap", which must not be escaped
     from quantum_control.tuning.history import read_flow
 
     flow = read_flow(history)
