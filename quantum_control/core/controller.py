@@ -63,7 +63,7 @@ class QuantumController:
         Consecutive failures after which the original size is restored. As many
         good measurements in a row take the control up again.
     memory
-        File in which what the law learns is kept over restarts; one for each
+        File in which what the law learns, and the knee, is kept over restarts; one for each
         resource. Written now and then and at `stop()`.
 
     Raises
@@ -94,8 +94,6 @@ class QuantumController:
         chosen = law(physics_model, self.objective)
         self.physics = chosen.tuned(self.objective) if auto_tune else chosen
         self._memory = None if memory is None else Memory(memory)
-        if self._memory is not None:
-            self._memory.recall(self.physics)
         self.bounds = Bounds(resource.min_size, resource.max_size)
         self.history: deque[ResourceState] = deque(maxlen=HISTORY)
         self.decisions: deque[Decision] = deque(maxlen=HISTORY)
@@ -109,6 +107,9 @@ class QuantumController:
         self._suspension = Suspension(self._actuator, positive_int("max_failures", max_failures))
         self._guard = Guard(self.bounds, guard)
         self._knee = Knee()
+        if self._memory is not None:
+            self._memory.recall(self.physics)
+            self._memory.recall(self._knee)
         self._estimator = Estimator(
             self.interval,
             anticipate=self.physics.anticipate,
@@ -154,7 +155,7 @@ class QuantumController:
         self.decisions.append(decision)
         self.steps += 1
         if self._memory is not None and self.steps % KEEP_EVERY == 0:
-            self._memory.keep(self.physics)
+            self._memory.keep(self.physics, self._knee)
         return decision
 
     def _decision(self) -> Decision:
@@ -299,7 +300,7 @@ class QuantumController:
 
     def _keep(self) -> None:
         if self._memory is not None and self.steps:
-            self._memory.keep(self.physics)
+            self._memory.keep(self.physics, self._knee)
 
     def __enter__(self) -> Self:
         self.start()

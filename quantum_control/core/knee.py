@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf, log
 
 from quantum_control.core.elasticity import (
@@ -15,6 +16,7 @@ from quantum_control.core.elasticity import (
     compare,
     contrast,
 )
+from quantum_control.core.errors import ConfigError
 from quantum_control.core.saturation import Saturation
 from quantum_control.core.trial import DITHER, LONG, LONGER, Search, Trial
 
@@ -42,6 +44,9 @@ class Knee:
     The search starts anew when throughput at the size kept shifts, and else
     after 16 to 64 intervals (up to 256 while no knee is known).
     """
+
+    name = "knee"
+    """Under which it is remembered."""
 
     def __init__(self) -> None:
         self.ceiling: float = inf
@@ -130,11 +135,33 @@ class Knee:
             return f"knee: {self._reach.proven:.6g} is the most that is known to work"
         if self._limiting == "trial" and self._trial:
             return f"knee: comparing {self._trial.target:.6g} with {self._trial.home:.6g}"
-        if not self._limiting or not self._verdict[0].seconds:
+        if not self._limiting:
             return ""
+        if not self._verdict[0].seconds:
+            return f"knee: before a restart, nothing above {self.ceiling:.6g} was better"
         (small, slow), (large, fast) = ((arm.size, arm.count / arm.seconds) for arm in self._verdict)
         how = "below" if fast < slow else ("hardly above" if small <= self.ceiling < large else "above")
         return f"knee: throughput at {large:.6g} ({fast:.4g}/s) is {how} that at {small:.6g} ({slow:.4g}/s)"
+
+    def learned(self) -> dict[str, object]:
+        """The ceiling and the largest size that has worked; empty while no knee is known."""
+        if self.ceiling == inf:
+            return {}
+        return {"ceiling": self.ceiling, "proven": self._reach.proven}
+
+    def recall(self, learned: Mapping[str, object]) -> None:
+        """Go on from what `learned()` returned; the ceiling is tried anew as soon as the pool is saturated.
+
+        Raises
+        ------
+        ConfigError
+            It is not what `learned()` returns.
+        """
+        ceiling, proven = learned.get("ceiling"), learned.get("proven")
+        for value in (ceiling, proven):
+            if not isinstance(value, float | int) or not 0.0 <= value < inf:
+                raise ConfigError(f"a ceiling of {ceiling!r} and a proven size of {proven!r} are recorded")
+        self.ceiling, self._reach.proven = float(str(ceiling)), float(str(proven))
 
     def _compare(self, rival: Arm) -> tuple[bool | None, float, float]:
         return compare(self._base, rival, self._pool.dispersion, self._pool.flushed)

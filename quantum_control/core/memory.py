@@ -1,4 +1,4 @@
-"""What a law has learnt, kept over restarts."""
+"""What has been learnt, kept over restarts."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.core.physics import PhysicsModel
 
 VERSION = 1
 
 _log = logging.getLogger("quantum_control")
 
 
+class Learner(Protocol):
+    """A law, or the knee."""
+
+    @property
+    def name(self) -> str:
+        """Under which it is remembered."""
+
+    def learned(self) -> dict[str, object]:
+        """What was learnt, as a JSON object; empty if nothing was."""
+
+    def recall(self, learned: Mapping[str, object], /) -> None:
+        """Go on from it; raises `ConfigError` if it is not understood."""
+
+
 class Memory:
-    """A JSON file of what each law has learnt, by the law's name.
+    """A JSON file of what each law, and the knee, has learnt, by their names.
 
     The file is replaced as a whole, so that a crash leaves the old one or the
     new one. One controller writes to it: give each resource a file of its own.
@@ -37,34 +51,34 @@ class Memory:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise ConfigError(f"memory={str(path)!r}: the folder {str(self.path.parent)!r} does not exist")
-        self._laws = self._read()
+        self._learned = self._read()
         self._failing = False
 
-    def recall(self, law: PhysicsModel) -> None:
-        """Give `law` back what a law of its name had learnt, if any had.
+    def recall(self, learner: Learner) -> None:
+        """Give `learner` back what one of its name had learnt, if any had.
 
         Raises
         ------
         ConfigError
             It was learnt in a way that this version does not understand.
         """
-        learned = self._laws.get(law.name)
+        learned = self._learned.get(learner.name)
         if learned is None:
             return
         if not isinstance(learned, dict):
-            raise ConfigError(f"{self}: what it holds of the law {law.name!r} is not an object; delete it")
+            raise ConfigError(f"{self}: what it holds of {learner.name!r} is not an object; delete it")
         try:
-            law.recall(learned)
+            learner.recall(learned)
         except ConfigError as error:
             raise ConfigError(f"{self}: {error}; delete it to start anew") from error
 
-    def keep(self, law: PhysicsModel) -> None:
-        """Save what `law` has learnt; a failure is logged, once until it works again."""
+    def keep(self, *learners: Learner) -> None:
+        """Save what each has learnt; a failure is logged, once until it works again."""
         try:
-            learned = law.learned()
-            if learned:
-                self._write({**self._laws, law.name: learned})
-                self._laws[law.name] = learned
+            news = {learner.name: learned for learner in learners if (learned := learner.learned())}
+            if news:
+                self._write({**self._learned, **news})
+                self._learned.update(news)
         except Exception as error:  # noqa: BLE001 - a law may be anyone's; steering matters more than remembering
             if not self._failing:
                 _log.warning("%s cannot be written, the controller goes on without: %s", self, error)
@@ -81,16 +95,16 @@ class Memory:
             raise ConfigError(f"{self} cannot be read: {error}") from error
         if not isinstance(content, dict) or content.get("version") != VERSION:
             raise ConfigError(f"{self} is not of version {VERSION}; delete it to start anew")
-        laws = content.get("laws")
-        if not isinstance(laws, dict):
+        learned = content.get("learned")
+        if not isinstance(learned, dict):
             raise ConfigError(f"{self} holds nothing that was learnt; delete it to start anew")
-        return laws
+        return learned
 
-    def _write(self, laws: Mapping[str, object]) -> None:
+    def _write(self, learned: Mapping[str, object]) -> None:
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with beside.open("w", encoding="utf-8") as file:
-                json.dump({"version": VERSION, "laws": laws}, file, allow_nan=False)
+                json.dump({"version": VERSION, "learned": learned}, file, allow_nan=False)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)

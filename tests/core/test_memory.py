@@ -74,7 +74,7 @@ def test_a_tuned_law_goes_on_with_the_weights_that_it_had(tmp_path):
 def test_it_is_written_now_and_then_without_stop(tmp_path):
     file = tmp_path / "pool.json"
     steered(file, Counts(), steps=600)
-    assert json.loads(file.read_text())["laws"]["counts"] == {"seen": 600}
+    assert json.loads(file.read_text())["learned"]["counts"] == {"seen": 600}
 
 
 def test_another_law_leaves_what_the_first_has_learnt(tmp_path):
@@ -97,10 +97,10 @@ def test_nothing_is_written_by_a_controller_that_has_not_stepped(tmp_path):
     [
         ("{", "cannot be read"),
         ("[]", "not of version 1"),
-        ('{"version": 2, "laws": {}}', "not of version 1"),
+        ('{"version": 2, "learned": {}}', "not of version 1"),
         ('{"version": 1}', "holds nothing"),
-        ('{"version": 1, "laws": {"counts": 7}}', "is not an object"),
-        ('{"version": 1, "laws": {"counts": {"seen": "x"}}}', "delete it to start anew"),
+        ('{"version": 1, "learned": {"counts": 7}}', "is not an object"),
+        ('{"version": 1, "learned": {"counts": {"seen": "x"}}}', "delete it to start anew"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path, content, says):
@@ -130,3 +130,26 @@ def test_a_file_that_cannot_be_written_is_logged_once_and_the_old_one_kept(tmp_p
     assert sum("cannot be written" in record.message for record in caplog.records) == 1
     assert file.read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["pool.json"]
+
+
+def test_a_knee_that_was_found_holds_after_a_restart_and_says_so(tmp_path):
+    file = tmp_path / "pool.json"
+    file.write_text('{"version": 1, "learned": {"knee": {"ceiling": 20.0, "proven": 24.0}}}')
+    clock = Clock()
+    pool = Pool(demand=200.0)
+    pool.metrics = {"throughput": 10.0}
+    controller = QuantumController(pool, clock=clock, memory=file)
+    for _ in range(3):
+        clock.tick()
+        decision = controller.optimize()
+    assert decision.allowed == 20
+    assert "nothing above 20 was better" in decision.reasons[0]
+    controller.stop()
+    assert json.loads(file.read_text())["learned"]["knee"] == {"ceiling": 20.0, "proven": 24.0}
+
+
+def test_a_knee_of_nonsense_is_refused(tmp_path):
+    file = tmp_path / "pool.json"
+    file.write_text('{"version": 1, "learned": {"knee": {"ceiling": "x", "proven": 1}}}')
+    with pytest.raises(ConfigError, match="ceiling of 'x'"):
+        QuantumController(Pool(), memory=file)
