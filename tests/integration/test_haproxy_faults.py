@@ -214,7 +214,8 @@ def test_a_server_put_into_maintenance_by_hand_stays_there(haproxy, by_hand):
 
     answers = under_load(haproxy.port, 200.0, 5000, step, INTERVAL)
     assert {answer.status for answer in answers} == {200}
-    assert resource.plan["s4"].standing is Standing.DOWN
+    # Either it is seen down, or its weight is seen to be another's by now; no share is planned for it.
+    assert "s4" not in resource.plan or resource.plan["s4"].standing is Standing.DOWN
     resource.release()
     assert not open_balancer(haproxy.url).read().back_ends["s4"].up
 
