@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +54,7 @@ class Memory:
             raise ConfigError(f"memory={str(path)!r}: the folder {str(self.path.parent)!r} does not exist")
         self._learned = self._read()
         self._failing = False
+        self._writing = threading.Lock()  # stop() and the loop that it ends may both keep, at once
 
     def recall(self, learner: Learner) -> None:
         """Give `learner` back what one of its name had learnt, if any had.
@@ -74,6 +76,10 @@ class Memory:
 
     def keep(self, *learners: Learner) -> None:
         """Save what each has learnt; a failure is logged, once until it works again."""
+        with self._writing:
+            self._keep(learners)
+
+    def _keep(self, learners: Iterable[Learner]) -> None:
         try:
             news = {learner.name: learned for learner in learners if (learned := learner.learned())}
             if news:
