@@ -26,7 +26,7 @@ standard error s decides as soon as
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from math import inf, log, sqrt
 
 GAIN = 0.03
 """Elasticity above which the larger size is worth having: at 1 % of throughput for 33 % of size most
@@ -131,16 +131,20 @@ class Reach:
         """As size; 0 before anything was seen."""
         self._best = Arm()  # the window of the highest throughput
         self._window = Arm()  # the latest intervals, at whatever concurrency
+        self._occupied = 0.0  # that concurrency times seconds
 
     def observe(self, concurrency: float, count: float, seconds: float, dispersion: float) -> None:
         """Take the concurrency of one interval as one that works unless throughput is well below its best."""
         best, window = self._best, self._window
-        window.add(concurrency, count, seconds)
+        window.add(1.0, count, seconds)
+        self._occupied += concurrency * seconds
         if window.count < ENOUGH * dispersion and window.intervals < BRIEF:
             return
         gap, error = contrast(best, window, dispersion) if best.intervals else (inf, 0.0)
         if gap > -max(WELL_BELOW, error):
-            self.proven = max(self.proven, exp(window.log_size))
+            # The arithmetic mean, as throughput's is: by Little's law the two go together, idle or not.
+            self.proven = max(self.proven, self._occupied / window.seconds)
         best.seconds *= FADING
         self._best = window if gap > 0.0 else best
         self._window = Arm()
+        self._occupied = 0.0

@@ -90,7 +90,7 @@ class Knee:
             self._trial.stalled += 1
             if demand < size or self._trial.stalled > PATIENCE:
                 self._conclude(self._trial, None)
-        self._reach.observe(min(size, max(demand, 1e-9)), count, interval, pool.dispersion)
+        self._reach.observe(min(size, demand), count, interval, pool.dispersion)
         self._reach.proven = self._reach.proven or size
         if self._trial and size != pool.size and (size - pool.size) * (self._trial.goal - size) >= 0.0:
             self._trial.stalled = 0  # on its way, if slowly

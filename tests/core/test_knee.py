@@ -231,6 +231,21 @@ def test_the_reason_gives_both_sizes_and_what_they_did() -> None:
     assert {"comparing", "throughput"} <= reasons
 
 
+@pytest.mark.parametrize("idle", [1, 7, 8, 50])
+@pytest.mark.parametrize("spike", [0.0, 500.0])
+def test_an_idle_start_does_not_hold_the_pool_when_work_comes(idle: int, spike: float) -> None:
+    """Not even if the first completions come in a spike, as where a server counts late."""
+    knee = Knee()
+    for step in range(idle):
+        knee.observe(2.0, 0.0, spike if step == idle - 1 else 0.0, 0.2)
+        knee.limit(2.0, 2.0)
+    size = 2.0
+    for _ in range(20):
+        knee.observe(size, 40.0, 20.0 * size, 0.2)
+        size = knee.limit(size, 40.0)
+    assert size > 8.0
+
+
 def test_load_below_capacity_never_makes_a_ceiling() -> None:
     knee, rng = Knee(), np.random.default_rng(4)
     for _ in range(2000):
