@@ -1,0 +1,30 @@
+"""What could be steered on this machine, as the adapters find it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that could be steered here."""
+
+    kind: str
+    """Name of the resource type as plug-ins register it: "buffer", "memory", ..."""
+    name: str
+    """Short and unique for people and configuration files: "queue-eth0"."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Arguments of the resource type that steer it; never a secret."""
+    note: str = ""
+    """What a person should know: what it is now, what is missing to steer it."""
+
+
+class Finder(Protocol):
+    """Looks for one type of resource; registered by entry point in `quantum_control.discovery`.
+
+    Only looks: it changes nothing, needs no privilege, and leaves out what it may not see.
+    """
+
+    def __call__(self) -> Iterator[Found]: ...
