@@ -1,0 +1,135 @@
+"""A resource that is written down before it is changed, and put back from what was written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from quantum_control.core.errors import ActuatorError
+from quantum_control.core.journal import Journal, Original
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.writer import Writer
+
+
+class Journalled(Resource):
+    """A resource whose original is written down before its first change.
+
+    Steer it in place of the resource, and call `put_back` in the end.
+
+    Parameters
+    ----------
+    resource
+        What is steered. If it has `snapshot()` and `restore(snapshot)`, those
+        are what is written down and put back; else its size.
+    journal
+        Where to.
+    name, kind, options
+        As in `Original`.
+    now
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        journal: Journal,
+        name: str,
+        kind: str,
+        options: Mapping[str, object],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.resource = resource
+        self.min_size, self.max_size, self.unit = resource.min_size, resource.max_size, resource.unit
+        outlives = bool(getattr(resource, "outlives_boot", False))
+        self._journal = journal
+        self._original = Original(name, kind, options, 0, Writer.this(), outlives_boot=outlives)
+        self._kept = False
+        self._now = now
+
+    def measure_state(self) -> ResourceState:
+        """Measure the resource; the first size is the original."""
+        state = self.resource.measure_state()
+        if state.size != state.size:
+            return state
+        found = max(1, round(state.size))
+        if not self._original.size:
+            self._original = replace(self._original, size=found, taken=self._now())
+        elif self._kept and not self._original.left_by_us(state.size):
+            # What came of our order is not what was ordered: that, too, is to be known as ours. A hand
+            # that sets sizes while this process lives is the business of `core.hands`.
+            self._note((*self._original.ours[-2:], found))
+        return state
+
+    def apply_control(self, new_size: int) -> None:
+        """Set the size, once the original and this order are written down.
+
+        Raises
+        ------
+        ActuatorError
+            They could not be written, or the resource did not take the size.
+        SafetyError
+            Another process changed it and did not put it back.
+        """
+        original = self._original
+        if not self._kept and new_size != original.size:
+            self._original = original = replace(original, snapshot=snapshot(self.resource))
+            self._journal.keep(original)
+            self._kept = True
+        if new_size != original.size:  # the way back must be open even if the disk is full
+            self._note((*original.ours[-1:], new_size))
+        self.resource.apply_control(new_size)
+
+    def get_metrics(self) -> dict[str, float]:
+        """Metrics of the resource."""
+        return self.resource.get_metrics()
+
+    def put_back(self) -> None:
+        """Restore the original, if it was ever changed, and strike it out.
+
+        Raises
+        ------
+        ActuatorError
+            The resource did not take it; the journal keeps it.
+        """
+        if not self._kept:
+            return
+        restore(self._original, self.resource)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Strike the original out without putting it back: what is set now is somebody's wish."""
+        if self._kept:
+            self._journal.forget(self._original.key)
+            self._original = replace(self._original, ours=(), snapshot=None, size=0)
+            self._kept = False
+
+    def _note(self, ours: tuple[int, ...]) -> None:
+        self._journal.ours(self._original.key, ours)
+        self._original = replace(self._original, ours=ours)
+
+
+def snapshot(resource: Resource) -> Mapping[str, object] | None:
+    """Take the whole setting of a resource; None if its size is all there is."""
+    take = getattr(resource, "snapshot", None)
+    taken: Mapping[str, object] | None = None if take is None else take()
+    return taken
+
+
+def restore(original: Original, resource: Resource) -> None:
+    """Put an original back.
+
+    Raises
+    ------
+    ActuatorError
+        The resource did not take it.
+    """
+    try:
+        if original.snapshot is not None and hasattr(resource, "restore"):
+            resource.restore(original.snapshot)
+        else:
+            resource.apply_control(original.size)
+    except Exception as error:
+        raise ActuatorError(
+            f"the original size {original.size} of {original.name} could not be restored: {error}"
+        ) from error
