@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import exp, inf, nan
 from types import TracebackType
 from typing import Self
 
 from quantum_control.core.actuator import Actuator
-from quantum_control.core.decision import Decision, Outcome
+from quantum_control.core.chain import Link
+from quantum_control.core.decision import Decision, Outcome, quick_decision
 from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.knee import Knee
@@ -65,6 +66,8 @@ class QuantumController:
     memory
         File in which what the law learns, and the knee, is kept over restarts; one for each
         resource. Written now and then and at `stop()`.
+    links
+        Further links of the safety chain, in the order in which they act after the guard.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class QuantumController:
         guard: GuardSettings | None = None,
         max_failures: int = 5,
         memory: str | os.PathLike[str] | None = None,
+        links: Sequence[Link] = (),
     ) -> None:
         if not 0.0 < interval <= threading.TIMEOUT_MAX:
             raise ConfigError(f"interval={interval!r}: seconds between steps, a positive number")
@@ -106,6 +110,7 @@ class QuantumController:
         self._actuator = Actuator(resource)
         self._suspension = Suspension(self._actuator, positive_int("max_failures", max_failures))
         self._guard = Guard(self.bounds, guard)
+        self._links = tuple(links)
         self._knee = Knee()
         if self._memory is not None:
             self._memory.recall(self.physics)
@@ -174,6 +179,10 @@ class QuantumController:
             wanted = self.calculate_action(force)
             size = self._actuator.size
             allowed, reasons = self._allow(state, size, wanted, elapsed)
+            for link in self._links:
+                allowed, why = link.allow(state, size, allowed)
+                if why:
+                    reasons = (*reasons, why)
             setpoint = self.physics.setpoint(state)
             expected = self.physics.predict_next_state(state).demand
 
@@ -191,7 +200,7 @@ class QuantumController:
             return self._failure(now, f"{doing}: {type(error).__name__}: {error}", state, force, wanted)
         self._suspension.succeeded()
         self.score.predict(expected, state.demand)
-        return Decision(now, outcome, state, force, setpoint, wanted, allowed, reasons)
+        return quick_decision(now, outcome, state, force, setpoint, wanted, allowed, reasons)
 
     def _measure(self, now: float) -> tuple[ResourceState, float]:
         measured = self.resource.measure_state()

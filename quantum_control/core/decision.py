@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import nan
 
+from quantum_control.core.quick import quickly_made
 from quantum_control.core.resource import ResourceState
 
 
@@ -43,9 +44,8 @@ class Decision:
     reasons: tuple[str, ...] = ()
     """Why `allowed` is not `wanted`, or why the step failed; empty if nothing intervened."""
 
-    @classmethod
+    @staticmethod
     def standing(
-        cls,
         time: float,
         outcome: Outcome,
         size: int,
@@ -56,7 +56,8 @@ class Decision:
         wanted: float = nan,
     ) -> Decision:
         """Record a step that left the `size` alone, with as much as it had come to know."""
-        return cls(time, outcome, state, force, 0.0, size if wanted != wanted else wanted, size, (why,))
+        wanted = size if wanted != wanted else wanted
+        return quick_decision(time, outcome, state, force, 0.0, wanted, size, (why,))
 
     def __str__(self) -> str:
         """One line for a person: outcome, what was seen, wanted and allowed, and why."""
@@ -66,3 +67,6 @@ class Decision:
             f"{self.outcome}: {seen}force {self.force:+.3g}/s, wanted {self.wanted:.4g}, "
             f"allowed {self.allowed}{why}"
         )
+
+
+quick_decision = quickly_made(Decision)

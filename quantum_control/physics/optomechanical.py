@@ -75,12 +75,14 @@ class Optomechanical(StaffedModel):
         """Trap plus gated burst force, passive; 1/s."""
         deviation = self.staffing.deviation(state)
         step = state.interval
-        velocity = state.velocity * step
-        xp = ops_for(velocity)
-        direction = xp.sign(velocity)
-        drag = xp.maximum(1.0 + direction * state.acceleration * step * step, 0.0)
-        kick = self.burst * direction * velocity * velocity * drag * (abs(state.snr) > GATE)
+        share, gate = self.damping, abs(state.snr) > GATE
+        if gate is not False:  # nothing to compute where one resource is not in a burst, as is the rule
+            velocity = state.velocity * step
+            xp = ops_for(velocity)
+            direction = xp.sign(velocity)
+            drag = xp.maximum(1.0 + direction * state.acceleration * step * step, 0.0)
+            kick = self.burst * direction * velocity * velocity * drag * gate
+            # At rest there is nothing to take out, whatever the motion: x = 0 makes F = 0.
+            share += kick / (deviation + (deviation == 0.0))
         xp = ops_for(deviation)
-        # At rest there is nothing to take out, whatever the motion: x = 0 makes F = 0.
-        share = self.damping + kick / (deviation + (deviation == 0.0))
         return deviation * xp.minimum(xp.maximum(share, 0.0), self.ceiling) / step

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.numeric import ops_for
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.base import StaffedModel
@@ -99,10 +100,9 @@ class Tuned(PhysicsModel):
         forecasts, twin = self._forecasts, self._twin
         if forecasts is None or twin is None:
             forecasts, twin = self._begin(np.shape(state.flow))
-        amplitude = np.sqrt(np.asarray(state.flow, dtype=float))
-        forecast, spread = forecasts.update(amplitude, *self._anticipated)
-        size, backlog = twin.step(state, forecast, spread)
+        xp = ops_for(state.flow)
+        forecast, spread = forecasts.update(xp.sqrt(state.flow), *self._anticipated)
+        size = cast(float, twin.step(state, forecast, spread))
         # The candidates answer to the backlogs of their twins; the live one takes their place.
-        wanted = np.maximum(size + state.backlog - backlog, SMALLEST)
-        force = np.log(wanted / state.commanded) / state.interval
-        return float(force) if np.ndim(force) == 0 else cast(float, force)
+        wanted = xp.maximum(size + state.backlog, SMALLEST)
+        return xp.log(wanted / state.commanded) / state.interval

@@ -39,7 +39,7 @@ STAY, NEAR, VISITED = 0.85, 0.05, 0.10
 REFIT = 64
 """Intervals between fits of the ladder to the range of demand."""
 
-LEARN = 4
+LEARN = 16
 """Intervals between uses of what was learnt about hops."""
 
 SHRINK = 0.06
@@ -49,6 +49,9 @@ MARGIN = 2.0
 """Room left above and below the range seen, in standard deviations of the shot noise."""
 
 SHOT_NOISE_DEVIATION = 0.5
+
+EDGES = np.arange(RUNGS + 1.0)
+"""Lower edge of each rung and upper one of the last, in rungs above the low end of the ladder."""
 
 EDGE_FROM_RUNG = np.arange(RUNGS + 1) - np.arange(RUNGS)[:, None] - 0.5
 """Distance of each edge from the middle of each rung, in rungs."""
@@ -111,7 +114,7 @@ class Ladder:
             self._seen_high = np.maximum(y, self._seen_high - shrink)
             self._fit(self._all)
         else:
-            outside = ((y < self._low) | (y > self._high))[:, 0]
+            outside = (y < self._low) | (y > self._high)
             if outside.any():
                 self._count_hops()
                 self._fit(np.flatnonzero(outside))
@@ -132,6 +135,8 @@ class Ladder:
     def learned(self) -> dict[str, object]:
         """Levels, hops and belief of all rows, as lists."""
         self._count_hops()
+        self._chain = self._normalised()
+        self._ahead = None
         arrays = (self._low, self._high, self._belief, self._visits / self._gain, self._hops / self._gain)
         return dict(zip(LEARNT, (array.tolist() for array in arrays), strict=True))
 
@@ -157,15 +162,11 @@ class Ladder:
     def quantiles(self, probabilities: Array) -> Array:
         """Quantiles of the next interval's amplitude; shape (len(probabilities), rows)."""
         cumulative = np.matmul(self._predicted()[:, None, :], self._below)[:, 0, :]
-        wanted = probabilities[:, None, None]
-        index = np.add.reduce(cumulative < wanted, axis=2)
-        index = np.minimum(np.maximum(index, 1), RUNGS)
-        row = np.arange(self._rows)
-        lower = cumulative[row, index - 1]
-        upper = cumulative[row, index]
-        share = (probabilities[:, None] - lower) / np.maximum(upper - lower, FLOOR)
-        share = np.minimum(np.maximum(share, 0.0), 1.0)
-        return cast(Array, self._low[:, 0] + (index - 1.0 + share) * self._width[:, 0])
+        if self._rows == 1:
+            rungs = np.interp(probabilities, cumulative[0], EDGES)[:, None]
+        else:
+            rungs = _interpolated(probabilities[:, None], cumulative)
+        return cast(Array, self._low[:, 0] + rungs * self._width[:, 0])
 
     def _predicted(self) -> Array:
         """Belief about the next interval, before it is seen."""
@@ -233,3 +234,14 @@ class Ladder:
         # P(amplitude below edge k | rung j), with the logistic approximation of the normal's.
         gap = EDGE_FROM_RUNG * (width / noise)[:, :, None]
         self._below[rows] = 1.0 / (1.0 + np.exp(np.minimum(-1.702 * gap, 500.0)))
+
+
+def _interpolated(probabilities: Array, cumulative: Array) -> Array:
+    """As np.interp(probabilities, each, EDGES) for each row of `cumulative` at once; a column a row."""
+    index = np.add.reduce(cumulative < probabilities[:, :, None], axis=2)
+    index = np.minimum(np.maximum(index, 1), RUNGS)
+    row = np.arange(len(cumulative))
+    lower = cumulative[row, index - 1]
+    upper = cumulative[row, index]
+    share = (probabilities - lower) / np.maximum(upper - lower, FLOOR)
+    return cast(Array, index - 1.0 + np.minimum(np.maximum(share, 0.0), 1.0))

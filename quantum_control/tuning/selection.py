@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.numeric import ops_for
 from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
@@ -180,18 +181,19 @@ class Auto(PhysicsModel):
         selector = self.selector or self._begin(np.shape(state.flow))
         if self._size is None:
             self._size = np.zeros_like(self._backlog) + state.commanded
-        amplitude = np.sqrt(np.asarray(state.flow, dtype=float))
+        xp = ops_for(state.flow)
+        amplitude = xp.sqrt(state.flow)
         forecasts = cast(Forecasts, self._plain).update(amplitude, 0.0, 0.0)
         rhythmic = cast(Forecasts, self._rhythmic).update(amplitude, *self._anticipated)
-        steps = [
-            twin.step(state, *(rhythmic if law is self._parametric else forecasts))
-            for law, twin in zip(self.laws, self._twins, strict=True)
-        ]
-        size = np.array([step[0] for step in steps])
-        answered = np.array([step[1] for step in steps])
+        size = np.array(
+            [
+                twin.step(state, *(rhythmic if law is self._parametric else forecasts))
+                for law, twin in zip(self.laws, self._twins, strict=True)
+            ]
+        )
         backlog = np.maximum(self._backlog + state.flow - self._size, 0.0)
         # Each law's own size, had it been in use: its candidates' mean, for its own backlog.
-        own = np.maximum(size + backlog - answered, SMALLEST)
+        own = np.maximum(size + backlog, SMALLEST)
         cost = cost_of(self._objective, backlog, self._size, own - self._size)
         if selector.update(cost) and not selector.current.ndim:
             self.explanation = (
@@ -199,10 +201,9 @@ class Auto(PhysicsModel):
                 f"over the last {1.0 / (1.0 - DISCOUNT):.0f} intervals or since the last switch"
             )
         self._size, self._backlog = own, backlog
-        chosen = np.take_along_axis(size - answered, selector.current[None], axis=0)[0]
-        wanted = np.maximum(chosen + state.backlog, SMALLEST)
-        force = np.log(wanted / state.commanded) / state.interval
-        return float(force) if np.ndim(force) == 0 else cast(float, force)
+        chosen = cast(float, np.take_along_axis(size, selector.current[None], axis=0)[0])
+        wanted = xp.maximum(chosen + state.backlog, SMALLEST)
+        return xp.log(wanted / state.commanded) / state.interval
 
     def _begin(self, shape: tuple[int, ...]) -> Selector:
         staffing = self.laws[0].staffing

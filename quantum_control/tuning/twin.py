@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.estimation import AmplitudeFilter
-from quantum_control.core.numeric import ARRAY
+from quantum_control.core.numeric import ARRAY, SCALAR
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState, quick_state
 from quantum_control.physics.base import StaffedModel
@@ -47,12 +47,13 @@ class Forecasts:
         shape: tuple[int, ...],
     ) -> None:
         self._shape = shape
-        self._filters = AmplitudeFilter(
-            cast(float, _column([agility for agility, _ in filters], shape)),
-            cast(float, _column([jump for _, jump in filters], shape)),
-        )
+        # Of one resource each filter runs on plain floats, which take half the time of an array of six.
+        self._filters = [AmplitudeFilter(*each) for each in filters]
+        if shape:
+            columns = [cast(float, _column(each, shape)) for each in zip(*filters, strict=True)]
+            self._filters = [AmplitudeFilter(*columns)]
+        self._ops = ARRAY if shape else SCALAR
         self._ladder = Ladder(int(np.prod(shape))) if ladder else None
-        self._started = False
         self.rests = list(rests) * (len(filters) + int(ladder))
         """(headroom, slack) of each candidate, in the order of the forecasts."""
         # The ladder is no Gaussian: for each rest it gets the spread that a Gaussian with
@@ -79,27 +80,32 @@ class Forecasts:
                 raise ConfigError("nothing is recorded of the levels of demand")
             self._ladder.recall(learned)
 
-    def update(self, amplitude: Array, known: float, coming: float) -> tuple[Array, Array]:
+    def update(self, amplitude: float, known: float, coming: float) -> tuple[Array, Array]:
         """Take the amplitude of this interval, the part of it that was known, and the part known of the next.
 
         Returns forecast (as size) and spread (sqrt(size)) of the next flow, candidates along the first axis.
         """
-        filters = self._filters
-        if self._started:
-            filters.update(cast(float, amplitude - known), 1.0, ARRAY)
-        else:
-            filters.start(cast(float, amplitude - known))
-            self._started = True
+        xp, unknown = self._ops, amplitude - known
+        for each in self._filters:
+            if each.started:
+                each.update(unknown, 1.0, xp)
+            else:
+                each.start(unknown)
         # Each filter's value goes to all its rests; the arrays are kept, since this is done at every step.
-        self._by_filter[...] = np.maximum(filters.level + coming, 0.0)[:, None]
-        self._spread_by_filter[...] = cast(Array, filters.spread(1.0, ARRAY))[:, None]
+        ahead = self._stacked([xp.maximum(each.level + coming, 0.0) for each in self._filters])
+        self._by_filter[...] = ahead[:, None]
+        self._spread_by_filter[...] = self._stacked([each.spread(1.0, xp) for each in self._filters])[:, None]
         if self._ladder is not None:
-            self._ladder.update(amplitude.reshape(-1))
+            self._ladder.update(np.reshape(amplitude, -1))
             quantiles = self._ladder.quantiles(self._probabilities).reshape(-1, *self._shape)
             median = quantiles[0]
             self._ahead[self._plain :] = median
             self._spread[self._plain :] = (quantiles[self._which] - median) / self._headrooms
         return self._ahead * self._ahead, self._spread
+
+    def _stacked(self, values: Sequence[float]) -> Array:
+        """One row a filter, whether the filters are apart or in one."""
+        return cast(Array, values[0]) if self._shape else np.array(values)
 
 
 class Twin:
@@ -138,10 +144,10 @@ class Twin:
             raise ConfigError(f"the weights recorded are not those of {count} candidates")
         self.weights.recall(weights)
 
-    def step(self, state: ResourceState, forecast: Array, spread: Array) -> tuple[Array, Array]:
+    def step(self, state: ResourceState, forecast: Array, spread: Array) -> Array:
         """Charge every candidate for this interval and let it set its next size.
 
-        Returns the weighted means of the sizes set and of the backlogs that they answer to, both as size.
+        Returns the weighted mean of the sizes set, each less the backlog that it answers to; as size.
         """
         size = self._size
         if size is None:
@@ -168,8 +174,7 @@ class Twin:
             self._regime = regime
         self.weights.update(cost_of(self._objective, backlog, size, wanted - size))
         self._size, self._backlog = wanted, backlog
-        weights = self.weights.values
-        return np.add.reduce(weights * wanted, axis=0), np.add.reduce(weights * backlog, axis=0)
+        return cast(Array, np.add.reduce(self.weights.values * (wanted - backlog), axis=0))
 
 
 def cost_of(objective: Objective, backlog: Array, size: Array, change: Array) -> Array:
