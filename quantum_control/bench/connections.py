@@ -30,7 +30,7 @@ SETTINGS: dict[str, str | int] = {"max_connections": CLIENTS + 40, "shared_buffe
 
 @click.command("connections")
 @click.option("--pairs", default=30, show_default=True, help="Runs of every arm on the same arrivals.")
-@click.option("--phase-seconds", default=3.5, show_default=True, help="Length of each of the two phases.")
+@click.option("--phase-seconds", default=4.0, show_default=True, help="Length of each of the two phases.")
 @click.option(
     "--backend",
     type=click.Choice(list(DEFAULTS)),

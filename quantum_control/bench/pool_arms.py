@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -15,7 +16,7 @@ from psycopg_pool import ConnectionPool
 from quantum_control.bench.database_servers import Pgbouncer, Postgres
 from quantum_control.bench.pool_load import CLIENTS, Work
 from quantum_control.core.controller import QuantumController
-from quantum_control.core.physics import PhysicsModel
+from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.simulation.peers.gradient2 import Gradient2Limit
 from quantum_control.simulation.peers.hill_climbing import HillClimbing
@@ -36,6 +37,9 @@ STEERED = (OURS, "gradient2", "hill climbing")
 
 INTERVALS = {"psycopg_pool": 0.1, "pgbouncer": 0.25}
 """Seconds between steps of all that steer; a change through PgBouncer's console takes 30 to 50 ms."""
+
+WAITING = 30.0
+"""Price of a waiting client in idle connections, for our arm: those cost some megabytes and no work."""
 
 PATIENCE = 300.0
 """Seconds that a client waits for a connection: longer than any phase, so that slowness shows as slowness."""
@@ -78,19 +82,25 @@ def start(name: str, backend: str, server: Postgres) -> Iterator[Arm]:
     sizes = named_sizes(backend) | {fixed(size): size for size in GRID}
     size = sizes.get(name, DEFAULTS[backend])
     pools = _psycopg_pool if backend == "psycopg_pool" else _pgbouncer
-    with pools(server, size, name in STEERED) as (work, resource):
-        if resource is None:
+    with pools(server, size) as (work, steered):
+        if name not in STEERED:
             yield Arm(work, size, Account())
-        else:
-            with resource, _steer(name, resource, INTERVALS[backend]) as account:
-                yield Arm(work, size, account)
+            return
+        # The peers know nothing of what the server's sessions do, nor did they as published.
+        asked = server.dsn if name == OURS else None
+        with (
+            ConnectionPoolResource(**steered, server=asked, max_connections=CLIENTS) as resource,
+            _steer(name, resource, INTERVALS[backend]) as account,
+        ):
+            yield Arm(work, size, account)
 
 
-Pool = tuple[Work, ConnectionPoolResource | None]
+Pool = tuple[Work, dict[str, Any]]
+"""How clients work, and the arguments of the resource that steers it."""
 
 
 @contextmanager
-def _psycopg_pool(server: Postgres, size: int, steered: bool) -> Iterator[Pool]:
+def _psycopg_pool(server: Postgres, size: int) -> Iterator[Pool]:
     with ConnectionPool(
         server.dsn, kwargs={"autocommit": True}, min_size=size, max_size=size, timeout=PATIENCE, open=True
     ) as pool:
@@ -100,11 +110,11 @@ def _psycopg_pool(server: Postgres, size: int, steered: bool) -> Iterator[Pool]:
             with pool.connection() as connection:
                 connection.execute(statement)
 
-        yield work, ConnectionPoolResource(pool, max_connections=CLIENTS) if steered else None
+        yield work, {"pool": pool}
 
 
 @contextmanager
-def _pgbouncer(server: Postgres, size: int, steered: bool) -> Iterator[Pool]:
+def _pgbouncer(server: Postgres, size: int) -> Iterator[Pool]:
     """Clients each with a connection to PgBouncer of its own, opened when it first needs one."""
     mine = threading.local()
     opened: list[psycopg.Connection[tuple[object, ...]]] = []
@@ -117,12 +127,7 @@ def _pgbouncer(server: Postgres, size: int, steered: bool) -> Iterator[Pool]:
             mine.connection.execute(statement)
 
         try:
-            yield (
-                work,
-                ConnectionPoolResource(dsn=bouncer.admin_dsn, database="postgres", max_connections=CLIENTS)
-                if steered
-                else None,
-            )
+            yield work, {"dsn": bouncer.admin_dsn, "database": "postgres"}
         finally:
             for connection in opened:
                 connection.close()
@@ -136,7 +141,8 @@ def _steer(name: str, resource: ConnectionPoolResource, interval: float) -> Iter
         "gradient2": Gradient2Limit(),
         "hill climbing": HillClimbing(),
     }
-    controller = QuantumController(resource, laws[name], interval=interval)
+    objective = Objective(waiting=WAITING)
+    controller = QuantumController(resource, laws[name], interval=interval, objective=objective)
     account = Account()
     stopping = threading.Event()
 

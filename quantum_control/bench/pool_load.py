@@ -74,7 +74,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("hot rows", {"transfer": 0.5, "read": 0.49, "report": 0.01}, 0.85),
+    Phase("hot rows", {"transfer": 0.5, "read": 0.49, "report": 0.01}, 0.75),
     Phase("waits", {"wait": 0.7, "read": 0.29, "report": 0.01}, 0.7),
 )
 """Few connections are best in the first (each takes processor time from the others, and a transaction that

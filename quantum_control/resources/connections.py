@@ -6,15 +6,17 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
-from math import inf, nan
+from math import inf
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.core.queueing import mean_service, offered_load
 from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.connection_figures import done, figures, turned_away
 from quantum_control.resources.connection_kinds import adopt, client_module
 from quantum_control.resources.reading import PoolReading, ResizablePool, positive_int
+from quantum_control.resources.useful_connections import UsefulConnections
 
 _log = logging.getLogger("quantum_control")
 
@@ -59,8 +61,11 @@ class ConnectionPoolResource(Resource):
         With `dsn`: the pools to look at; None is any.
     server
         PostgreSQL behind the pool, as a libpq connection string: adds its own
-        figures to `get_metrics()`; see `PostgresServer`. The control does not
-        need it.
+        figures to `get_metrics()` (see `PostgresServer`), and no more is asked
+        for than what it can make use of (see `useful_connections`).
+    server_cores
+        Processors of that server; those of this machine for a server on it.
+        While they are not known nothing is held back.
     min_connections, max_connections
         Bounds of the size. A task that takes a second connection while it
         holds one needs a `min_connections` above the number of such tasks.
@@ -99,6 +104,7 @@ class ConnectionPoolResource(Resource):
         database: str | None = None,
         user: str | None = None,
         server: str | None = None,
+        server_cores: int | None = None,
         min_connections: int = 1,
         max_connections: int = MAX_CONNECTIONS,
         hands_off: float = HANDS_OFF_SECONDS,
@@ -117,9 +123,13 @@ class ConnectionPoolResource(Resource):
             raise ConfigError("give either pool= or dsn= (PgBouncer's admin console), and not both")
         self._hands_off = hands_off
         self._clock = clock
-        self._server = (
-            None if server is None else client_module("postgres", "server_postgres").PostgresServer(server)
-        )
+        self._server: Any = None
+        self._useful: UsefulConnections | None = None
+        if server is not None:
+            site = client_module("postgres", "server_postgres")
+            self._server = site.PostgresServer(server, cores=server_cores, clock=clock)
+            if self._server.cores is not None:
+                self._useful = UsefulConnections(positive_int("server_cores", self._server.cores))
         if dsn is not None:
             site = client_module("postgres", "pool_pgbouncer")
             self._pool: ResizablePool = site.PgbouncerPool(dsn, database=database, user=user, clock=clock)
@@ -157,23 +167,19 @@ class ConnectionPoolResource(Resource):
             return ResourceState.from_demand(float(now.busy + now.waiting), size=size)
         self._last = now
         self._storm = self._trouble(last, now)
-        completed, failed = _done(last, now)
+        completed, failed = done(last, now)
         busy_seconds = now.busy_seconds - last.busy_seconds
         busy = busy_seconds / elapsed
-        self._metrics = _metrics(last, now, elapsed)
-        if self._server is not None:
-            try:
-                self._metrics |= self._server.metrics()
-            except SensorError as error:
-                _log.warning("%s", error)
+        self._metrics = figures(last, now, elapsed)
+        useful_most = inf if self._server is None else self._ask_server(busy, completed)
         if self._storm:
             # What is in use now, since places that wait for a connection may be among the average.
             useful = min(last.busy, now.busy) * completed / max(1, completed + failed)
             return ResourceState.from_demand(float(useful), size=size)
         # Whoever was turned away has asked for as much as those who wait still.
-        wanting = float(now.waiting + _turned_away(last, now))
+        wanting = float(now.waiting + turned_away(last, now))
         demand = offered_load(busy, wanting, mean_service(busy_seconds, float(completed)), elapsed)
-        return ResourceState.from_demand(demand, size=size)
+        return ResourceState.from_demand(min(demand, useful_most), size=size)
 
     def apply_control(self, new_size: int) -> None:
         """Let `new_size` connections be used at once.
@@ -217,7 +223,8 @@ class ConnectionPoolResource(Resource):
         use. `queue_depth`: clients waiting at the end. `held`: connections open
         then, including those that a shrink has yet to close. `set_by_hand`: 1
         while a size set by somebody else is left alone. With `server`, also the
-        figures of `PostgresServer.metrics`.
+        figures of `PostgresServer.metrics`, and `useful_connections`, the most
+        that is asked for; inf while nothing competes for the server.
         """
         return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
 
@@ -227,6 +234,20 @@ class ConnectionPoolResource(Resource):
             self._pool.release()
         if self._server is not None:
             self._server.close()
+
+    def _ask_server(self, busy: float, completed: int) -> float:
+        """Take in the server's own figures; the number of connections that it can make use of."""
+        try:
+            self._metrics |= self._server.metrics()
+        except SensorError as error:
+            _log.warning("%s", error)
+            return inf
+        if self._useful is None:
+            return inf
+        if completed:  # where nothing gets done, as behind a lock of hours, fewer would not help
+            self._useful.observe(busy, self._metrics["server_competing"])
+        self._metrics["useful_connections"] = self._useful.limit
+        return self._useful.limit
 
     def _notice(self, size: int) -> None:
         """Notice a size that was not set here; a reload or restart brings the original back."""
@@ -246,7 +267,7 @@ class ConnectionPoolResource(Resource):
 
     def _trouble(self, last: PoolReading, now: PoolReading) -> str:
         """Why these figures tell of a failure instead of the load; empty if they do not."""
-        completed, failed = _done(last, now)
+        completed, failed = done(last, now)
         if failed and failed >= STORM * (completed + failed):
             return f"{failed} of {completed + failed} check-outs failed"
         if not (last.waiting and last.alive < last.size and now.waiting and now.alive < now.size):
@@ -271,28 +292,3 @@ class ConnectionPoolResource(Resource):
 
     def __repr__(self) -> str:
         return f"<ConnectionPoolResource of a {type(self._pool).__name__}, {self._ordered} connections>"
-
-
-def _done(last: PoolReading, now: PoolReading) -> tuple[int, int]:
-    """Check-outs that ended well, and badly, between two readings."""
-    failed = now.failed - last.failed
-    return now.completed - last.completed - failed, failed
-
-
-def _turned_away(last: PoolReading, now: PoolReading) -> int:
-    return (now.submitted - now.started - now.waiting) - (last.submitted - last.started - last.waiting)
-
-
-def _metrics(last: PoolReading, now: PoolReading, elapsed: float) -> dict[str, float]:
-    completed, failed = _done(last, now)
-    started = now.started - last.started
-    return {
-        "throughput": completed / elapsed,
-        "errors": failed / elapsed,
-        "drops": _turned_away(last, now) / elapsed,
-        "wait_seconds": (now.wait_seconds - last.wait_seconds) / started if started else nan,
-        "service_seconds": (now.service_seconds - last.service_seconds) / completed if completed else nan,
-        "busy": (now.busy_seconds - last.busy_seconds) / elapsed,
-        "queue_depth": float(now.waiting),
-        "held": float(now.alive),
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from math import ceil
@@ -18,6 +19,9 @@ TIMEOUT = 3.0
 """Seconds for a connection, and for an answer; an admin console answers within milliseconds."""
 
 HIDDEN = "***"
+
+LOCAL = ("", "localhost", "127.0.0.1", "::1")
+"""Addresses of this machine; a path is that of a unix socket."""
 
 _GOOD = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
@@ -66,6 +70,9 @@ class Session:
         )
         self._timeout = timeout
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        place = str(given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST", ""))
+        self.local = place.startswith("/") or place in LOCAL
+        """Whether the server is on this machine, as far as its address tells."""
         host, port = given.get("host", "local"), given.get("port", "default")
         self.where = f"host {host} port {port} database {given.get('dbname', 'default')}"
         """Whereto, for people: never with a password."""

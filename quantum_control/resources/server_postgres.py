@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 from quantum_control.core.errors import SensorError
 from quantum_control.resources.libpq import Session, SessionError
 
-_FIGURES = """
-SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+COMPETING = ("Lock", "LWLock", "BufferPin")
+"""Kinds of waits that are for other sessions; the others are for disks, clients, timers."""
+
+_FIGURES = f"""
+SELECT connections, competing,
        current_setting('max_connections')::int
            - current_setting('superuser_reserved_connections')::int AS limit,
        xact_commit + xact_rollback AS transactions,
-       {active} AS active_ms
-  FROM pg_stat_database WHERE datname = current_database()
-"""
+       {{active}} AS active_ms
+  FROM pg_stat_database,
+       (SELECT count(*) AS connections,
+               count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()
+                   AND coalesce(wait_event_type IN {COMPETING}, true)) AS competing
+          FROM pg_stat_activity WHERE backend_type = 'client backend') AS sessions
+ WHERE datname = current_database()
+"""  # noqa: S608 - constants of ours
 
 ACTIVE_TIME_SINCE = 140000
 """Server version from which on pg_stat_database has `active_time`."""
@@ -28,7 +37,10 @@ class PostgresServer:
     ----------
     dsn
         The database that the pool connects to: a libpq connection string. Any
-        user may read these figures; `pg_monitor` is not needed.
+        user may read these figures, except that what sessions of other users
+        do is seen by members of `pg_monitor` only.
+    cores
+        Processors of the server; None takes those of this machine for a server on it.
     clock
         Any callable that returns seconds and does not run backwards.
 
@@ -38,8 +50,12 @@ class PostgresServer:
         The connection string cannot be read.
     """
 
-    def __init__(self, dsn: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, dsn: str, *, cores: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._session = Session(dsn)
+        self.cores = cores if cores is not None or not self._session.local else os.cpu_count()
+        """Processors of the server; None if not known."""
         self._clock = clock
         self._statement = ""
         self._last: tuple[float, int, float] | None = None
@@ -59,6 +75,7 @@ class PostgresServer:
 
         `server_connections`, `server_connection_limit`: client connections
         there, of all who use the server, and how many there may be.
+        `server_competing`: sessions that run, or wait for a lock of another, now.
         `server_throughput`: transactions per second in this database.
         `server_statement_seconds`: time spent in statements per transaction
         (PostgreSQL 14 and later). A backend reports at most once a second.
@@ -74,6 +91,7 @@ class PostgresServer:
         figures = {
             "server_connections": float(row["connections"] or 0),
             "server_connection_limit": float(row["limit"] or 0),
+            "server_competing": float(row["competing"] or 0),
         }
         last, self._last = self._last, (now, transactions, active)
         if last is not None and now > last[0] and transactions >= last[1]:
