@@ -1,0 +1,296 @@
+"""Socket buffers of a network namespace: how far the kernel may grow them, by sysctl."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from quantum_control.core.errors import ConfigError, SafetyError, SensorError
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.buffer_need import Need, need
+from quantum_control.resources.reading import positive_int
+from quantum_control.resources.sysctls import ROOT, Sysctls, Values
+from quantum_control.resources.tcp_connections import Connection, connections
+from quantum_control.resources.tcp_memory import tcp_memory_low, tcp_memory_used
+
+_log = logging.getLogger("quantum_control")
+
+RECEIVE, SEND = "ipv4/tcp_rmem", "ipv4/tcp_wmem"
+CAPS = {"core/rmem_max": RECEIVE, "core/wmem_max": SEND}
+"""What applications may ask for by SO_RCVBUF and SO_SNDBUF, and what they follow."""
+
+LARGEST = 2**31 - 1
+"""Largest buffer that the kernel takes: it keeps each in an int."""
+
+FORGET = 0.25
+"""Part of a permission that no connection can make use of which is taken back per measurement while
+it fills queues: what a single odd round trip says is not believed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    time: float
+    values: Values
+    connections: list[Connection]
+    used: int
+
+
+class SocketBuffers(Resource):
+    """Steers the largest buffer that a TCP connection of a network namespace may get, in bytes.
+
+    The kernel sizes the buffers of each connection by itself, up to the last
+    number of `tcp_rmem` and `tcp_wmem`; that number is what is set, here and for
+    connections that are open. The size is the larger of the two, and they keep
+    the proportion in which they were found.
+
+    Demand is what the connections can make use of (see `Need`), and at least
+    what was found, or has been of use since: a permission that nobody uses costs
+    nothing. It is taken back where it does harm: while a connection that fills
+    its buffer fills a queue with it, and while TCP holds more memory than the
+    first number of `tcp_mem`.
+
+    Parameters
+    ----------
+    netns
+        Network namespace: a name of `ip netns`, or a path such as
+        /proc/123/ns/net. None is the caller's own.
+    min_bytes, max_bytes
+        Bounds of the size; by default the buffer that a connection starts with,
+        and what `tcp_mem` lets a single connection have in both directions
+        before the kernel saves. They can only be drawn closer.
+    clock
+        Any callable that returns seconds and does not run backwards.
+    root
+        In place of /proc/sys/net.
+
+    Raises
+    ------
+    ConfigError
+        Bounds that leave nothing to set.
+    SensorError
+        The namespace cannot be entered (root) or has no TCP sysctls.
+
+    Notes
+    -----
+    `net.core.rmem_max` and `wmem_max`, which bound what an application may ask for by
+    itself, are one pair for the whole machine. Inside another network namespace the
+    kernel shows them and does not let them be set; they stay as they are. In the
+    machine's own namespace they are raised along, and never lowered, which
+    reaches every namespace. `scope` says which of the two it is.
+    """
+
+    unit = "bytes"
+
+    def __init__(
+        self,
+        netns: str | os.PathLike[str] | None = None,
+        *,
+        min_bytes: int | None = None,
+        max_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        root: Path = ROOT,
+    ) -> None:
+        self._sysctls = Sysctls(netns, (RECEIVE, SEND, *CAPS), root=root)
+        self._clock = clock
+        found = self._sysctls.found
+        for name in (RECEIVE, SEND):
+            if len(found.get(name, ())) != 3:
+                raise SensorError(
+                    f"{root / name}: not the three numbers of a TCP buffer, but {found.get(name)}"
+                )
+        self._most = {name: found[name][-1] for name in (RECEIVE, SEND)}
+        self._found = max(self._most.values())
+        self._low = tcp_memory_low()
+        self._set_bounds(min_bytes, max_bytes)
+        self._ordered = self._found
+        self._standing = float(self._found)
+        self._peak = self._found  # largest size so far: no connection owes a larger buffer to us
+        self._lacking = 0.0
+        self._last: _Sample | None = None
+        self._metrics: dict[str, float] = {}
+        if self._global_caps():
+            _log.warning("%s", self.scope)
+
+    @property
+    def scope(self) -> str:
+        """How far what is set reaches, for people."""
+        if self._global_caps():
+            return (
+                "net.core.rmem_max and wmem_max are one pair for the whole machine: where they are raised"
+                " here, they are raised for every network namespace"
+            )
+        return (
+            "tcp_rmem and tcp_wmem of this network namespace only; net.core.rmem_max and wmem_max are one"
+            " pair for the whole machine, cannot be set from here, and stay as they are"
+        )
+
+    def measure_state(self) -> ResourceState:
+        """What the connections can make use of, over the size.
+
+        Raises
+        ------
+        SensorError
+            The namespace is gone, or the kernel cannot be asked.
+        """
+        sample = self._sysctls.inside(self._sample)
+        last, self._last = self._last, sample
+        self._sysctls.notice(sample.values)
+        size = float(self._size(sample.values))
+        if last is None or not sample.time > last.time:
+            return ResourceState.from_demand(self._standing, size=size)  # nothing to compare with yet
+        before = {one.cookie: one for one in last.connections}
+        wanted = need(before, sample.connections, sample.time - last.time)
+        demand = self._demand(wanted, sample.used)
+        self._metrics = {
+            "needed_bytes": self._largest(wanted.receive, wanted.send),
+            "held_bytes": self._largest(wanted.receive_held, wanted.send_held),
+            "receive_max_bytes": float(sample.values[RECEIVE][-1]),
+            "send_max_bytes": float(sample.values[SEND][-1]),
+            "bytes_per_second": wanted.bytes_per_second,
+            "limited": wanted.limited,
+            "peer_limited": wanted.peer_limited,
+            "queueing_seconds": wanted.queueing,
+            "memory_share": sample.used / self._low,
+            "connections": float(wanted.connections),
+        }
+        # What is lacking is asked for on top of the next demand, as work that waits would be: the loop
+        # takes all demand past the size for a backlog, and what was a backlog before for no new demand.
+        demand += min(self._lacking, demand)
+        self._lacking = max(0.0, demand - size)
+        return ResourceState.from_demand(demand, size=size)
+
+    def apply_control(self, new_size: int) -> None:
+        """Let a connection's buffers grow to `new_size` bytes; the size that was found restores all numbers.
+
+        Raises
+        ------
+        ConfigError
+            Not a size, or outside of the bounds.
+        SafetyError
+            Somebody else has changed the numbers; they are left alone.
+        ActuatorError
+            The privilege is missing, or the namespace is gone; nothing was changed.
+        """
+        positive_int("new_size", new_size)
+        if new_size == self._found:
+            self._sysctls.restore()
+            self._ordered = new_size
+            return
+        if not self.min_size <= new_size <= (self.max_size or LARGEST):
+            raise ConfigError(f"new_size={new_size}: give {self.min_size} to {self.max_size} bytes")
+        if self._sysctls.foreign:
+            raise SafetyError(
+                f"{', '.join(sorted(self._sysctls.foreign))} were changed by somebody else and are left alone"
+            )
+        self._sysctls.order(self._values(new_size))
+        self._ordered = new_size
+        self._peak = max(self._peak, new_size)
+
+    def get_metrics(self) -> dict[str, float]:
+        """Figures of the last measured interval; none before the second measurement.
+
+        `needed_bytes`: most that any connection can make use of. `held_bytes`:
+        largest buffer that any has. Both in terms of the size.
+        `receive_max_bytes`, `send_max_bytes`: in force. `bytes_per_second`: payload, both ways.
+        `limited`, `peer_limited`: largest share of the time in which one
+        connection waited for its own send buffer, and for the window of its
+        peer, which cannot be helped from here. `queueing_seconds`: what connections that
+        fill their buffer add to the round trip. `memory_share`: memory of TCP
+        over the first number of `tcp_mem`. `connections`: those that carry data.
+        `set_by_hand`: 1 while numbers changed by somebody else are left alone.
+        """
+        return self._metrics | {"set_by_hand": float(bool(self._sysctls.foreign))}
+
+    def snapshot(self) -> dict[str, object]:
+        """All numbers as they were found, as JSON takes them."""
+        return self._sysctls.snapshot()
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put back what `snapshot()` told, also in another process than that which asked for it.
+
+        Raises
+        ------
+        ActuatorError
+            The numbers were not taken, or it is no snapshot.
+        """
+        self._sysctls.restore_from(snapshot)
+        self._ordered = self._found = max(self._sysctls.found[name][-1] for name in (RECEIVE, SEND))
+        self._most = {name: self._sysctls.found[name][-1] for name in (RECEIVE, SEND)}
+        self._standing = float(self._found)
+
+    def release(self) -> None:
+        """Put back all numbers as they were found, except those that somebody else has changed.
+
+        Raises
+        ------
+        ActuatorError
+            They were not taken.
+        """
+        self.apply_control(self._found)
+
+    def _set_bounds(self, least: int | None, most: int | None) -> None:
+        found = self._sysctls.found
+        starts = max(-(-found[name][1] * self._found // self._most[name]) for name in (RECEIVE, SEND))
+        # Both directions of one connection, in the proportion that is kept, fit into the memory.
+        fits = min(LARGEST, self._low * self._found // sum(self._most.values()))
+        self.min_size = starts if least is None else max(starts, positive_int("min_bytes", least))
+        self.max_size = fits if most is None else min(fits, positive_int("max_bytes", most))
+        if self.min_size > self.max_size:
+            raise ConfigError(
+                f"socket buffers of {self.min_size} to {self.max_size} bytes: nothing is in between;"
+                " a connection starts with the first, and tcp_mem bounds the second"
+            )
+
+    def _sample(self) -> _Sample:
+        return _Sample(self._clock(), self._sysctls.read(), connections(), tcp_memory_used())
+
+    def _demand(self, wanted: Need, used: int) -> float:
+        """Size that the connections can make use of, and no more than memory and delay allow."""
+        asked = self._largest(wanted.receive, wanted.send)
+        if wanted.bloated and asked < self._standing:
+            self._standing += FORGET * (asked - self._standing)
+        self._standing = max(self._standing, asked)
+        if used > self._low:
+            # By what connections have and not by what they may have, so that memory which only comes
+            # free when they end does not make the size sink further at every step. What is taken back
+            # is forgotten, or the size would swing up again as soon as memory is free.
+            held = self._largest(wanted.receive_held, wanted.send_held) or self._found
+            self._standing = min(self._standing, min(held, self._peak) * self._low / used)
+        return self._standing
+
+    def _largest(self, receive: float, send: float) -> float:
+        """Size of which the two directions have these parts at most."""
+        return max(receive * self._found / self._most[RECEIVE], send * self._found / self._most[SEND])
+
+    def _values(self, size: int) -> Values:
+        values = {}
+        for name, numbers in self._sysctls.found.items():
+            part = size * self._most[CAPS.get(name, name)] // self._found
+            values[name] = (max(part, numbers[0]),) if name in CAPS else (*numbers[:2], part)
+        return values
+
+    def _size(self, values: Values) -> int:
+        """Size in force."""
+        if all(values[name] == self._values(self._ordered)[name] for name in (RECEIVE, SEND)):
+            return self._ordered
+        return round(max(self._largest(values[RECEIVE][-1], values[SEND][-1]), 1.0))
+
+    def _global_caps(self) -> bool:
+        return any(name in self._sysctls.found and name not in self._sysctls.fixed for name in CAPS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<SocketBuffers of {self._sysctls.netns or 'this network namespace'}, {self._ordered} bytes>"
