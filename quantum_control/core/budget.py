@@ -5,12 +5,32 @@ from __future__ import annotations
 import logging
 import threading
 from math import inf
+from typing import Protocol
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.waterfilling import water_fill
 
 _log = logging.getLogger("quantum_control")
+
+
+class Allowance(Protocol):
+    """What a process may have of something that other processes have a part of, too."""
+
+    capacity: int
+    """The most that it could ever have. As size."""
+
+    def claim(self, wanted: int, floor: int, held: int) -> int:
+        """Say what this process wants, needs at least and holds; answers what it may hold, `floor` or more.
+
+        Raises
+        ------
+        ConfigError, ActuatorError
+            A floor that is higher than before cannot be had.
+        """
+
+    def close(self) -> None:
+        """Give everything back."""
 
 
 class Budget:
@@ -29,7 +49,8 @@ class Budget:
     Parameters
     ----------
     total
-        What there is. As size.
+        What there is, as size; or, where other processes share it, the
+        allowance of this one (`ServerTokens` for a PostgreSQL's connections).
     reserve
         Part of it that is left to others: superusers, migrations, people.
 
@@ -39,7 +60,12 @@ class Budget:
         Not whole numbers, or nothing is left to share.
     """
 
-    def __init__(self, total: int, reserve: int = 0) -> None:
+    def __init__(self, total: int | Allowance, reserve: int = 0) -> None:
+        self._allowance: Allowance | None = None
+        if not isinstance(total, int):
+            if reserve:
+                raise ConfigError("an allowance has a reserve of its own; give it there")
+            self._allowance, total = total, total.capacity
         given: dict[str, object] = {"total": total, "reserve": reserve}
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -48,6 +74,7 @@ class Budget:
             raise ConfigError(f"a total of {total} less a reserve of {reserve} leaves nothing to share")
         self.capacity = total - reserve
         """What the members may hold together. As size."""
+        self._most = self.capacity
         self._members: list[Share] = []
         # One at a time: a member's request may shrink others, whose controllers run on their own threads.
         self._lock = threading.RLock()
@@ -89,11 +116,13 @@ class Budget:
             joining = Share(self, resource, weight, found)
             self._members.append(joining)
             try:
+                self._negotiate()
                 self._shrink_others(joining)
                 if min(self._shares()[-1], self._free(joining)) < found:
                     self._grant(joining, found)
             except BaseException:
                 self._members.remove(joining)
+                self._negotiate()
                 raise
             return joining
 
@@ -102,6 +131,7 @@ class Budget:
         with self._lock:
             if share in self._members:
                 self._members.remove(share)
+                self._negotiate()
 
     def request(self, share: Share, size: int) -> None:
         """Give a member as much of `size` as is its due, taking it from others where need be.
@@ -119,6 +149,7 @@ class Budget:
                     "this share has left its budget; budget.share() lets the resource join again"
                 )
             share.wanted = size
+            self._negotiate()
             self._shrink_others(share)
             self._grant(share, size)
 
@@ -129,6 +160,7 @@ class Budget:
                 return
             share.granted = size
             share.still = still
+            self._negotiate()
             due = dict(zip(self._members, self._shares(), strict=True))[share]
             target = max(share.min_size, min(due, self._free(share)))
             if self.held <= self.capacity or target >= size:
@@ -139,6 +171,20 @@ class Budget:
                 _log.warning("budget: %d of %d are held; %r: %s", self.held, self.capacity, share, error)
                 return
             share.give(target)
+
+    @property
+    def most(self) -> int:
+        """The most that `capacity` could ever be. As size."""
+        return self._most
+
+    def _negotiate(self) -> None:
+        """Learn what this process may have now, where others share it."""
+        if self._allowance is not None and not self._members:
+            self._allowance.close()
+        elif self._allowance is not None:
+            floor = sum(member.min_size for member in self._members)
+            wanted = sum(max(member.min_size, member.wanted) for member in self._members)
+            self.capacity = self._allowance.claim(min(wanted, self._most), floor, self.held)
 
     def _shares(self) -> list[int]:
         members = self._members
@@ -197,7 +243,7 @@ class Share(Resource):
         """What it asked for last. As size."""
         self.min_size = resource.min_size
         most = inf if resource.max_size is None else resource.max_size
-        self.max_size = int(min(most, budget.capacity))
+        self.max_size = int(min(most, budget.most))
         self.unit = resource.unit
         self._budget = budget
 

@@ -243,3 +243,55 @@ def test_shares_follow_need_when_controllers_steer():
     assert pools[1].size >= 25
     run((60.0, 60.0))
     assert abs(pools[0].size - pools[1].size) <= 1
+
+
+# ---- with other processes ------------------------------------------------------------------------
+
+
+class Allowance:
+    """What others leave; the test says how much."""
+
+    def __init__(self, most):
+        self.capacity = self.left = most
+        self.claims = []
+        self.closed = False
+
+    def claim(self, wanted, floor, held):
+        self.claims.append((wanted, floor, held))
+        if floor > self.left:
+            raise ConfigError("does not fit in")
+        return self.left
+
+    def close(self):
+        self.closed = True
+
+
+def test_what_others_leave_is_what_the_members_may_hold():
+    allowance = Allowance(20)
+    budget, pools = Budget(allowance), [Pool(4), Pool(4)]
+    first = [budget.share(pool) for pool in pools][0]  # noqa: RUF015 - both are to join
+    assert first.max_size == 20
+    first.apply_control(14)
+    assert [pool.size for pool in pools] == [14, 4]
+    assert allowance.claims[-1] == (18, 2, 8)
+    allowance.left = 10
+    first.measure_state()
+    assert [pool.size for pool in pools] == [6, 4]
+    assert allowance.claims[-1] == (18, 2, 18)
+
+
+def test_who_does_not_fit_in_with_other_processes_does_not_take_part_and_the_last_gives_everything_back():
+    allowance = Allowance(8)
+    budget, pool = Budget(allowance), Pool(4)
+    share = budget.share(pool)
+    with pytest.raises(ConfigError, match="does not fit in"):
+        budget.share(Pool(9, min_size=9))
+    assert budget.held == 4
+    assert not allowance.closed
+    budget.leave(share)
+    assert allowance.closed
+
+
+def test_an_allowance_has_a_reserve_of_its_own():
+    with pytest.raises(ConfigError, match="give it there"):
+        Budget(Allowance(8), reserve=2)
