@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.resources.reading import ResizablePool
@@ -15,6 +15,25 @@ _SITES = {
     "redis": ("redis", "pool_redis", "RedisPool", "AsyncRedisPool"),
 }
 """By the package that a pool's class comes from: extra, module, class, class for asyncio."""
+
+
+@runtime_checkable
+class Releasable(Protocol):
+    """A pool that can be given back as it was found."""
+
+    def release(self) -> None:
+        """Give it back; may be called any number of times."""
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A pool that outlives the process that steers it, and can be put back by another."""
+
+    def snapshot(self) -> dict[str, object]:
+        """All that was found; JSON."""
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put it back."""
 
 
 def adopt(pool: Any, clock: Callable[[], float]) -> ResizablePool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.core.queueing import mean_service, offered_load
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.connection_figures import done, figures, turned_away
-from quantum_control.resources.connection_kinds import adopt, client_module
-from quantum_control.resources.reading import PoolReading, ResizablePool, positive_int
+from quantum_control.resources.connection_kinds import Releasable, Restorable, adopt, client_module
+from quantum_control.resources.connection_trouble import Trouble
+from quantum_control.resources.reading import ResizablePool, positive_int
 from quantum_control.resources.useful_connections import UsefulConnections
 
 _log = logging.getLogger("quantum_control")
@@ -24,22 +25,9 @@ MAX_CONNECTIONS = 97
 """Bound where none is given: PostgreSQL's own default `max_connections` of 100, less the 3 that it
 reserves for superusers."""
 
-STORM = 0.1
-"""Share of failures among the check-outs of an interval from which on they tell of the failure
-and not of the load."""
-
-SHORTAGE_SECONDS = 1.0
-"""Seconds without a new connection after which the missing ones are not taken for being opened:
-a few times what it takes over a network with TLS."""
-
 HANDS_OFF_SECONDS = 300.0
 """Seconds for which a size set by somebody else is left alone: long enough to work by hand, short
 enough that what is forgotten is steered again."""
-
-
-@runtime_checkable
-class _Releasable(Protocol):
-    def release(self) -> None: ...
 
 
 class ConnectionPoolResource(Resource):
@@ -59,13 +47,15 @@ class ConnectionPoolResource(Resource):
         password to `PGPASSFILE` or `PGPASSWORD`.
     database, user
         With `dsn`: the pools to look at; None is any.
+    config
+        With `dsn` and `database`: path of PgBouncer's configuration file, to
+        steer the `pool_size` of that database in it (see `EntrySize`).
     server
         PostgreSQL behind the pool, as a libpq connection string: adds its own
         figures to `get_metrics()` (see `PostgresServer`), and no more is asked
         for than what it can make use of (see `useful_connections`).
     server_cores
-        Processors of that server; those of this machine for a server on it.
-        While they are not known nothing is held back.
+        Processors of that server; None: those of this machine if it is on it.
     min_connections, max_connections
         Bounds of the size. A task that takes a second connection while it
         holds one needs a `min_connections` above the number of such tasks.
@@ -103,6 +93,7 @@ class ConnectionPoolResource(Resource):
         dsn: str | None = None,
         database: str | None = None,
         user: str | None = None,
+        config: str | None = None,
         server: str | None = None,
         server_cores: int | None = None,
         min_connections: int = 1,
@@ -132,10 +123,12 @@ class ConnectionPoolResource(Resource):
                 self._useful = UsefulConnections(positive_int("server_cores", self._server.cores))
         if dsn is not None:
             site = client_module("postgres", "pool_pgbouncer")
-            self._pool: ResizablePool = site.PgbouncerPool(dsn, database=database, user=user, clock=clock)
+            self._pool: ResizablePool = site.PgbouncerPool(
+                dsn, database=database, user=user, config=config, clock=clock
+            )
         else:
             self._pool = adopt(pool, clock)
-            if isinstance(self._pool, _Releasable) and self._pool is not pool:
+            if isinstance(self._pool, Releasable) and self._pool is not pool:
                 # Whoever forgets release() gets the pool back when the resource is collected.
                 weakref.finalize(self, self._pool.release).atexit = False
         try:
@@ -146,7 +139,7 @@ class ConnectionPoolResource(Resource):
         self._original = self._last.size
         self._ordered = self._last.size  # size as last set here, or as last found
         self._storm = ""  # what is wrong, while growing is refused
-        self._short = (inf, 0)  # since when no more connections have come than these while clients wait
+        self._trouble = Trouble()
         self._theirs_until = -inf
         self._metrics: dict[str, float] = {}
 
@@ -166,7 +159,7 @@ class ConnectionPoolResource(Resource):
             # Too soon for averages: those of the previous measurement stand.
             return ResourceState.from_demand(float(now.busy + now.waiting), size=size)
         self._last = now
-        self._storm = self._trouble(last, now)
+        self._storm = self._trouble.observe(last, now)
         completed, failed = done(last, now)
         busy_seconds = now.busy_seconds - last.busy_seconds
         busy = busy_seconds / elapsed
@@ -215,34 +208,58 @@ class ConnectionPoolResource(Resource):
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before the first measurement.
 
-        `throughput`: check-outs (PgBouncer: transactions) ended well, per
-        second. `errors`: those that got no connection, or gave back a broken
-        one, per second. `drops`: those turned away or timed out in line, per
-        second. `wait_seconds`: mean of those served. `service_seconds`: mean
-        time in use. Both are nan where there was none. `busy`: mean number in
-        use. `queue_depth`: clients waiting at the end. `held`: connections open
-        then, including those that a shrink has yet to close. `set_by_hand`: 1
-        while a size set by somebody else is left alone. With `server`, also the
-        figures of `PostgresServer.metrics`, and `useful_connections`, the most
-        that is asked for; inf while nothing competes for the server.
+        Per second: `throughput`, check-outs (PgBouncer: transactions) ended
+        well; `errors`, those that got no connection or gave back a broken one;
+        `drops`, those turned away or timed out in line. Means: `wait_seconds`
+        of those served and `service_seconds` in use (nan where there was
+        none), `busy` in use. At the end: `queue_depth` clients waiting, `held`
+        connections open, with those that a shrink has yet to close.
+        `set_by_hand`: 1 while a size set by somebody else is left alone. With
+        `server` also what `PostgresServer.metrics` has, and
+        `useful_connections`, the most that is asked for.
         """
         return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
 
+    @property
+    def outlives_boot(self) -> bool:
+        """Whether what is set here is there still when this machine has started anew."""
+        return isinstance(self._pool, Restorable)
+
+    def snapshot(self) -> dict[str, object]:
+        """What `restore` needs to put back all that was found; JSON."""
+        return self._pool.snapshot() if isinstance(self._pool, Restorable) else {"size": self._original}
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put back what was found; of a PgBouncer also what another process has found.
+
+        Raises
+        ------
+        ActuatorError
+            It was not taken.
+        """
+        size = int(str(snapshot["size"]))
+        if isinstance(self._pool, Restorable):
+            self._pool.restore(snapshot)
+        else:
+            self._pool.resize(size)
+        self._original = self._ordered = size
+        self._theirs_until = -inf
+
     def release(self) -> None:
         """Give the pool back as it was found; end sessions of this object's own."""
-        if isinstance(self._pool, _Releasable):
+        if isinstance(self._pool, Releasable):
             self._pool.release()
         if self._server is not None:
             self._server.close()
 
     def _ask_server(self, busy: float, completed: int) -> float:
-        """Take in the server's own figures; the number of connections that it can make use of."""
+        """Ask the server for its own figures, and how many connections it can make use of."""
         try:
             self._metrics |= self._server.metrics()
         except SensorError as error:
             _log.warning("%s", error)
             return inf
-        if self._useful is None:
+        if self._useful is None:  # its processors are not known
             return inf
         if completed:  # where nothing gets done, as behind a lock of hours, fewer would not help
             self._useful.observe(busy, self._metrics["server_competing"])
@@ -264,23 +281,6 @@ class ConnectionPoolResource(Resource):
             size,
             self._hands_off,
         )
-
-    def _trouble(self, last: PoolReading, now: PoolReading) -> str:
-        """Why these figures tell of a failure instead of the load; empty if they do not."""
-        completed, failed = done(last, now)
-        if failed and failed >= STORM * (completed + failed):
-            return f"{failed} of {completed + failed} check-outs failed"
-        if not (last.waiting and last.alive < last.size and now.waiting and now.alive < now.size):
-            self._short = (inf, 0)
-            return ""
-        if self._short[0] == inf:
-            self._short = (last.time, last.alive)
-        if now.alive > self._short[1]:  # they are still being opened
-            self._short = (now.time, now.alive)
-        since, _ = self._short
-        if completed and now.time - since < SHORTAGE_SECONDS:
-            return ""
-        return f"{now.waiting} wait while the server gives {now.alive} connections of {now.size}"
 
     def __enter__(self) -> Self:
         return self

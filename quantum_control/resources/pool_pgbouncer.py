@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.errors import ConfigError, QuantumControlError, SensorError
 from quantum_control.resources.libpq import Session, SessionError
+from quantum_control.resources.pgbouncer_entry import EntrySize
+from quantum_control.resources.pgbouncer_size import (
+    ADMIN_DATABASE,
+    Console,
+    DefaultSize,
+    PoolSize,
+    Row,
+    number,
+)
 from quantum_control.resources.reading import PoolReading
 
 _log = logging.getLogger("quantum_control")
-
-ADMIN_DATABASE = "pgbouncer"
 
 STUBBORN = 2
 """Measurements with more servers than the size after which they are told to reconnect: PgBouncer
@@ -21,8 +28,6 @@ by itself drops surplus ones only when they are idle, which under load they neve
 
 POOL_COLUMNS = ("database", "user", "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used", "sv_tested")
 STATS_COLUMNS = ("database", "total_xact_count", "total_xact_time", "total_wait_time")
-
-Row = dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class _Sample:
 
 
 class PgbouncerPool:
-    """`default_pool_size` of a PgBouncer, and a reading of the pools that it applies to.
+    """The pool size of a PgBouncer, and a reading of the pools that it applies to.
 
     PgBouncer keeps a pool for each pair of database and user; the size is what
     each of them may have. Where several are steered the fullest one counts, as
@@ -51,14 +56,19 @@ class PgbouncerPool:
         `pgbouncer`. The user has to be among `admin_users`.
     database, user
         Which pools to look at; None is any. `SET default_pool_size` applies
-        to every pool without a `pool_size` of its own, looked at or not.
+        to every pool without a `pool_size` of its own, looked at or not. A
+        size of a user's own PgBouncer has from 1.24 on only, in its file.
+    config
+        Path of PgBouncer's configuration file: steers the `pool_size` of the
+        `database` in there in place of the default (see `EntrySize`).
     clock
         Any callable that returns seconds and does not run backwards.
 
     Raises
     ------
     ConfigError
-        Not an admin console, or the database has a `pool_size` of its own.
+        Not an admin console, the database has a `pool_size` of its own and no
+        `config` is given, or that file has no such database.
     SensorError
         The console cannot be reached or is of an unknown version.
     """
@@ -69,13 +79,18 @@ class PgbouncerPool:
         *,
         database: str | None = None,
         user: str | None = None,
+        config: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if config is not None and database is None:
+            raise ConfigError("config= needs database=: whose entry in that file is to be steered")
         self._session = Session(dsn)
+        self._console = Console(self._session)
         self._database = database
         self._user = user
         self._clock = clock
-        self._ordered: int | None = None  # size as last set here; who only looks takes nothing away
+        # Sizes that may be in force by orders from here; who only looks takes nothing away.
+        self._ours: set[int] = set()
         self._stubborn = 0
         self._transactions = 0
         self._busy_seconds = 0.0
@@ -84,9 +99,13 @@ class PgbouncerPool:
         self._read_at = clock()
         try:
             self._check_console()
-            self._check_database()
-            self.found = self._configured()
-            """`default_pool_size` as found."""
+            self._size: PoolSize = (
+                DefaultSize(self._console, database)
+                if config is None or database is None
+                else EntrySize(self._console, database, config)
+            )
+            self.found = self._size.read()
+            """Size as found."""
         except BaseException:
             self._session.close()
             raise
@@ -99,7 +118,7 @@ class PgbouncerPool:
         SensorError
             The console does not answer, or not in the way that is known.
         """
-        size = self._configured()
+        size = self._size.read()
         sample = self._sample()
         now = self._clock()
         self._count(sample, now - self._read_at, size)
@@ -121,38 +140,41 @@ class PgbouncerPool:
         )
 
     def resize(self, size: int, /) -> None:
-        """Set `default_pool_size` and read it back.
+        """Set the size and read it back.
 
         Raises
         ------
         ActuatorError
             The console is gone or read-only, or did not take the size.
         """
-        try:
-            self._session.query(f"SET default_pool_size = {int(size)}")
-        except SessionError as error:
-            hint = "; the user has to be among PgBouncer's admin_users" if error.refused else ""
-            raise ActuatorError(f"setting PgBouncer's pool size to {size}: {error}{hint}") from None
-        self._ordered = size
+        self._ours.add(int(size))
         self._stubborn = 0
-        try:
-            taken = self._configured()
-        except SensorError as error:
-            raise ActuatorError(f"the pool size {size} was sent but cannot be read back: {error}") from None
-        if taken != size:
-            raise ActuatorError(
-                f"PgBouncer answered SET default_pool_size = {size} but has {taken}; is another program"
-                " setting it?"
-            )
+        self._size.write(int(size))
+        self._ours = {int(size)}
+
+    def snapshot(self) -> dict[str, object]:
+        """What `restore` needs to put back what was found, from another process too."""
+        return self._size.snapshot()
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put back what was found.
+
+        Raises
+        ------
+        ActuatorError
+            The console is gone or read-only, or did not take it.
+        """
+        self._size.restore(snapshot)
+        self._ours = set()
 
     def release(self) -> None:
         """Restore the size found, unless somebody else has set another, and end the session."""
         try:
-            if self._ordered is not None and self._configured() == self._ordered != self.found:
-                self.resize(self.found)
-        except (ActuatorError, SensorError) as error:
+            if self._ours and self._size.read() in self._ours - {self.found}:
+                self._size.write(self.found)
+        except QuantumControlError as error:
             _log.warning("PgBouncer's pool size was not restored to %d: %s", self.found, error)
-        self._ordered = None
+        self._ours = set()
         self._session.close()
 
     def _count(self, sample: _Sample, elapsed: float, size: int) -> None:
@@ -173,27 +195,29 @@ class PgbouncerPool:
 
     def _insist(self, sample: _Sample, size: int) -> None:
         """Take surplus servers away at the end of their transaction if they do not go by themselves."""
-        if sample.servers <= size or self._ordered is None:
+        if sample.servers <= size or not self._ours:
             self._stubborn = 0
             return
         self._stubborn += 1
         if self._stubborn > STUBBORN:
             self._stubborn = 0
             database = f' "{self._database}"' if self._database else ""
-            self._ask(f"RECONNECT{database}")
+            self._console.ask(f"RECONNECT{database}")
 
     def _sample(self) -> _Sample:
-        pools = [row for row in self._rows("SHOW POOLS", POOL_COLUMNS) if self._steered(row)]
-        stats = [row for row in self._rows("SHOW STATS", STATS_COLUMNS) if self._steered(row)]
-        fullest = max(pools, key=lambda row: _int(row, "sv_active") + _int(row, "cl_waiting"), default=None)
+        pools = [row for row in self._console.rows("SHOW POOLS", POOL_COLUMNS) if self._steered(row)]
+        stats = [row for row in self._console.rows("SHOW STATS", STATS_COLUMNS) if self._steered(row)]
+        fullest = max(
+            pools, key=lambda row: number(row, "sv_active") + number(row, "cl_waiting"), default=None
+        )
         servers = ("sv_active", "sv_idle", "sv_used", "sv_tested")
         return _Sample(
-            active=_int(fullest, "sv_active") if fullest else 0,
-            waiting=_int(fullest, "cl_waiting") if fullest else 0,
-            servers=max((sum(_int(row, name) for name in servers) for row in pools), default=0),
-            transactions=sum(_int(row, "total_xact_count") for row in stats),
-            transaction_seconds=sum(_int(row, "total_xact_time") for row in stats) / 1e6,
-            wait_seconds=sum(_int(row, "total_wait_time") for row in stats) / 1e6,
+            active=number(fullest, "sv_active") if fullest else 0,
+            waiting=number(fullest, "cl_waiting") if fullest else 0,
+            servers=max((sum(number(row, name) for name in servers) for row in pools), default=0),
+            transactions=sum(number(row, "total_xact_count") for row in stats),
+            transaction_seconds=sum(number(row, "total_xact_time") for row in stats) / 1e6,
+            wait_seconds=sum(number(row, "total_wait_time") for row in stats) / 1e6,
         )
 
     def _steered(self, row: Row) -> bool:
@@ -202,12 +226,6 @@ class PgbouncerPool:
         if self._database not in (None, row["database"]):
             return False
         return self._user in (None, row.get("user", self._user))
-
-    def _configured(self) -> int:
-        for row in self._rows("SHOW CONFIG", ("key", "value")):
-            if row["key"] == "default_pool_size":
-                return _int(row, "value")
-        raise self._unknown("SHOW CONFIG has no default_pool_size")
 
     def _check_console(self) -> None:
         try:
@@ -219,51 +237,3 @@ class PgbouncerPool:
                 f"{error}. dsn= has to lead to PgBouncer's admin console (dbname={ADMIN_DATABASE}), as one of"
                 " its admin_users; for an application's own pool give pool= instead"
             ) from None
-
-    def _check_database(self) -> None:
-        known = self._rows("SHOW DATABASES", ("name", "pool_size"))
-        if self._database is None:
-            return
-        for row in known:
-            if row["name"] == self._database:
-                default = self._configured()
-                if row["pool_size"] not in (None, str(default)):
-                    raise ConfigError(
-                        f"database {self._database!r} has pool_size={row['pool_size']} of its own in"
-                        " PgBouncer's configuration, which default_pool_size does not reach;"
-                        " remove it there and RELOAD"
-                    )
-                return
-        names = ", ".join(str(row["name"]) for row in known if row["name"] != ADMIN_DATABASE)
-        raise ConfigError(f"PgBouncer knows no database {self._database!r}; it has: {names or 'none'}")
-
-    def _rows(self, statement: str, columns: tuple[str, ...]) -> list[Row]:
-        rows = self._ask(statement)
-        missing = [name for name in columns if rows and name not in rows[0]]
-        if missing:
-            raise self._unknown(f"{statement} has no {', '.join(missing)}")
-        return rows
-
-    def _ask(self, statement: str) -> list[Row]:
-        try:
-            return self._session.query(statement)
-        except SessionError as error:
-            raise SensorError(f"PgBouncer's admin console: {error}") from None
-
-    def _unknown(self, what: str) -> SensorError:
-        try:
-            answer = self._session.query("SHOW VERSION")
-            version = next(iter(answer[0].values())) if answer else None
-        except SessionError:
-            version = None
-        return SensorError(
-            f"{what} at {self._session.where}, which calls itself {version}; 1.8 to 1.25 are known here"
-        )
-
-
-def _int(row: Row, name: str) -> int:
-    value = row[name]
-    try:
-        return int(value or 0)
-    except ValueError:
-        raise SensorError(f"PgBouncer's admin console: {name} is {value!r}, not a number") from None
