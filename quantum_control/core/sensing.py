@@ -1,0 +1,113 @@
+"""Sensor checks: an answer that is late, old, frozen or runs backwards is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import inf
+
+from quantum_control.core.errors import SensorError
+from quantum_control.core.resource import Resource, ResourceState
+
+FROZEN_AFTER = 60
+"""Measurements in a row, equal to the last digit, after which the sensor is taken for frozen."""
+
+
+class Checked(Resource):
+    """A resource whose answers are checked before they are believed; steer it in its place.
+
+    What is impossible by itself (no number, a negative demand) is found by the
+    estimator. Here is what takes a memory or a clock.
+
+    Parameters
+    ----------
+    resource
+        What is measured.
+    deadline
+        Seconds after which an answer is too old to act on: since it was asked
+        for and, where the resource says when it was measured
+        (`ResourceState.time`), since then.
+    frozen_after
+        Equal answers in a row, with work waiting, after which the sensor is
+        taken for frozen. Without work waiting an equal answer is no news.
+    clock
+        Seconds, never backwards.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        deadline: float,
+        frozen_after: int = FROZEN_AFTER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.resource = resource
+        self.min_size, self.max_size, self.unit = resource.min_size, resource.max_size, resource.unit
+        self._deadline = deadline
+        self._frozen_after = frozen_after
+        self._clock = clock
+        self._metrics: dict[str, float] = {}
+        self._last: tuple[object, ...] = ()
+        self._equal = 0
+        self._stamp = -inf  # latest time at which an answer says it was measured
+        self._least = inf  # smallest difference seen between our clock and theirs: transport, and the clocks'
+
+    def measure_state(self) -> ResourceState:
+        """Measure, and check the answer.
+
+        Raises
+        ------
+        SensorError
+            It came too late, is too old, was measured before the last one, or
+            has not changed for too long while work waits.
+        """
+        asked = self._clock()
+        state = self.resource.measure_state()
+        self._metrics = self.resource.get_metrics()
+        now = self._clock()
+        if now - asked > self._deadline:
+            raise SensorError(
+                f"the answer took {now - asked:.3g} s; after {self._deadline:g} s it is too old to act on"
+            )
+        if state.time == state.time:
+            self._check_age(state.time, now)
+        self._check_frozen(state)
+        return state
+
+    def apply_control(self, new_size: int) -> None:
+        """Set the size."""
+        self.resource.apply_control(new_size)
+
+    def get_metrics(self) -> dict[str, float]:
+        """Metrics of the last measurement."""
+        return self._metrics
+
+    def _check_age(self, stamp: float, now: float) -> None:
+        if stamp < self._stamp:
+            back = self._stamp - stamp
+            self._stamp, self._least = (
+                stamp,
+                now - stamp,
+            )  # a clock that was set back is believed from here on
+            raise SensorError(f"it was measured {back:.3g} s before the measurement before it")
+        self._stamp = stamp
+        # Theirs may be another clock: an answer is as old as it is behind the quickest one so far.
+        self._least = min(self._least, now - stamp)
+        age = now - stamp - self._least
+        if age > self._deadline:
+            raise SensorError(f"the measurement is {age:.3g} s old, more than {self._deadline:g} s")
+
+    def _check_frozen(self, state: ResourceState) -> None:
+        # The demand, rounded: it is computed back from a position, which differs in the last bits as
+        # the size moves.
+        answer = (f"{state.demand:.9g}", *self._metrics.items())
+        if answer == self._last and state.position > 0.0:
+            self._equal += 1
+        else:
+            self._equal = 0
+        self._last = answer
+        if self._equal >= self._frozen_after:
+            raise SensorError(
+                f"{self._equal + 1} measurements in a row are equal to the last digit while work waits:"
+                " the sensor seems frozen"
+            )

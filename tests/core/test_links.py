@@ -1,0 +1,202 @@
+"""Each link of the safety chain behind the guard: when it holds, and when it lets go."""
+
+from datetime import UTC, datetime
+from math import log
+
+import pytest
+from doubles import Pool, Pushes, controlled
+
+from quantum_control import ConfigError, ResourceState
+from quantum_control.core.chain import HoldOff, Pause
+from quantum_control.core.hands import EXACT, REMEMBERED, SEEN, Hands, ReadBack
+from quantum_control.core.oscillation import LEAST_GAIN, WINDOW, Oscillation
+from quantum_control.core.quiet import QuietHours
+
+
+def state(time=0.0, size=10.0, forecast=8.0, **more):
+    return ResourceState(-0.2, size=size, time=time, forecast=forecast, **more)
+
+
+# ---- pause and hold-off --------------------------------------------------------------------------
+
+
+def test_a_pause_holds_until_it_is_lifted():
+    pause = Pause()
+    assert pause.allow(state(), 10, 12) == (12, "")
+    pause.why = "paused"
+    assert pause.allow(state(), 10, 12) == (10, "paused")
+
+
+def test_two_changes_are_apart_by_the_hold_off():
+    link = HoldOff(5.0)
+    answers = [link.allow(state(time), 10, 12)[0] for time in (0.0, 1.0, 4.9, 5.0, 6.0)]
+    assert answers == [12, 10, 10, 12, 10]
+    assert link.allow(state(6.0), 10, 10) == (10, "")
+
+
+def test_a_clock_that_goes_back_does_not_hold_for_ever():
+    link = HoldOff(5.0)
+    link.allow(state(1e9), 10, 12)
+    assert link.allow(state(0.0), 10, 12) == (12, "")
+
+
+def test_a_controller_says_which_link_held_it():
+    pause = Pause()
+    pause.why = "paused by hand"
+    pool = Pool(10)
+    _, step = controlled(pool, Pushes(log(2.0)), links=(pause,))
+    assert step().reasons == ("paused by hand",)
+    pause.why = ""
+    assert step().allowed == 20  # the force has not added up meanwhile
+
+
+# ---- quiet hours ---------------------------------------------------------------------------------
+
+MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("times", "day", "clock", "quiet"),
+    [
+        ("22:00-06:00", 1, "23:00", True),
+        ("22:00-06:00", 1, "05:59", True),
+        ("22:00-06:00", 1, "06:00", False),
+        ("mon-fri 09:00-17:00", 5, "16:59", True),
+        ("mon-fri 09:00-17:00", 6, "12:00", False),
+        ("sat,sun", 7, "00:00", True),
+        ("fri-mon", 2, "12:00", False),
+        ("fri-mon", 1, "12:00", True),
+        ("fri 22:00-06:00", 6, "05:00", True),
+        ("fri 22:00-06:00", 5, "05:00", False),
+        ("00:00-24:00", 3, "23:59", True),
+    ],
+)
+def test_quiet_hours_hold_and_the_rest_of_the_week_does_not(times, day, clock, quiet):
+    hours, minutes = map(int, clock.split(":"))
+    when = MONDAY.replace(day=day, hour=hours, minute=minutes)
+    link = QuietHours([times], now=lambda: when)
+    assert link.allow(state(), 10, 12) == ((10, f"quiet hours {times}") if quiet else (12, ""))
+
+
+@pytest.mark.parametrize(
+    "times", ["", "25:00-26:00", "noon", "xxx", "mon-tue-wed", "09:00-09:00", "24:00-06:00"]
+)
+def test_a_time_that_is_none_is_refused(times):
+    with pytest.raises(ConfigError):
+        QuietHours([times])
+
+
+# ---- read-back and hands -------------------------------------------------------------------------
+
+
+def test_a_resource_that_does_not_take_sizes_is_left_alone_for_a_while():
+    link = ReadBack(patience=3, seconds=60.0)
+    answers = [link.allow(state(float(time), size=10.0), 12, 12 + time % 2) for time in range(1, 10)]
+    held = [number for number, (_, why) in enumerate(answers) if why]
+    assert held == list(range(4, 9))
+    assert "12 was ordered 3 steps ago and 10 is in force" in answers[4][1]
+    assert link.allow(state(70.0), 12, 13) == (13, "")
+
+
+def test_a_resource_that_takes_its_time_is_waited_for():
+    link = ReadBack(patience=3)
+    sizes = (10.0, 10.0, 10.0, 12.0, 12.0, 12.0, 12.0)
+    assert [link.allow(state(float(t), size=size), 12, 12)[1] for t, size in enumerate(sizes)] == [""] * 7
+
+
+def taken(link, times=EXACT):
+    for time in range(times):
+        assert link.allow(state(float(time), size=10.0), 10, 10) == (10, "")
+
+
+def test_a_size_set_by_hand_is_left_alone_until_its_time_is_over():
+    link = Hands(60.0)
+    taken(link)
+    for time in range(SEEN - 1):
+        assert link.allow(state(10.0 + time, size=40.0), 10, 11)[0] == 10
+        assert link.theirs is None
+    held, why = link.allow(state(20.0, size=40.0), 10, 11)
+    assert (held, link.theirs) == (10, 40)
+    assert why == "size 40 was set by somebody else; left alone for 60 s"
+    assert link.allow(state(79.0, size=41.0), 40, 11)[0] == 40
+    assert link.theirs == 41
+    assert link.allow(state(81.0, size=41.0), 41, 30) == (30, "")
+    assert link.theirs is None
+
+
+def test_every_order_of_late_is_ours_however_slow_the_resource():
+    link = Hands(60.0)
+    taken(link)
+    for time in range(REMEMBERED - 2):
+        assert link.allow(state(10.0 + time, size=10.0), 10 + time, 11 + time)[1] == ""
+    for size in range(11, 17):
+        assert link.allow(state(30.0, size=float(size)), 20, 20)[1] == ""
+
+
+def test_a_resource_that_rounds_is_not_taken_for_a_hand():
+    link = Hands(60.0)
+    for time in range(50):
+        size = 10_000 + time
+        assert link.allow(state(float(time), size=8192.0 * (1 + time % 2)), size, size + 1)[1] == ""
+
+
+def test_a_controller_leaves_a_size_that_somebody_sets():
+    pool = Pool(10)
+    hands = Hands(100.0)
+    _, step = controlled(pool, Pushes(0.0, *[0.0] * 5, log(2.0)), links=(hands,))
+    for _ in range(6):
+        step()
+    pool.size = 50
+    for _ in range(30):
+        step()
+    assert hands.theirs == 50
+    assert pool.size == 50
+    hands.release()
+    step()
+    assert pool.size == 100  # twice what somebody had set: it goes on from there
+
+
+# ---- oscillation ---------------------------------------------------------------------------------
+
+
+def chasing(link, steps, gain=1.4, delay=1):
+    """Sizes of a law that overdoes every correction, and does not know that it acts late."""
+    orders, size, sizes = [10] * (delay + 1), 10, []
+    for time in range(steps):
+        in_force = orders[-1 - delay]
+        wanted = max(1, min(1000, round(size + gain * (100 - in_force))))
+        size, _ = link.allow(state(float(time), size=float(in_force), forecast=100.0), size, wanted)
+        orders.append(size)
+        sizes.append(size)
+    return sizes
+
+
+def test_a_loop_that_chases_its_own_tail_comes_to_rest():
+    undamped = chasing(Pause(), 300)
+    assert max(undamped[-50:]) - min(undamped[-50:]) > 100
+    damped = chasing(Oscillation(), 300)
+    assert max(damped[-50:]) - min(damped[-50:]) <= 10
+    assert abs(damped[-1] - 100) <= 10
+
+
+def test_the_gain_comes_back_when_the_cycle_is_over():
+    link = Oscillation()
+    link.gain = LEAST_GAIN
+    for time in range(WINDOW * 8):
+        link.allow(state(100.0 + time, size=100.0), 100, 100)
+    assert link.gain == 1.0
+
+
+def test_swings_that_demand_asks_for_are_not_damped():
+    link = Oscillation()
+    size = 100
+    for time in range(200):
+        demand = 100 + 60 * (-1) ** (time // 2)
+        size, why = link.allow(state(float(time), size=float(size), forecast=demand), size, demand)
+        assert why == ""
+
+
+def test_some_of_a_change_is_always_made():
+    link = Oscillation()
+    link.gain = LEAST_GAIN
+    assert link.allow(state(), 100, 200)[0] == 100 + round(100 * LEAST_GAIN)
