@@ -1,0 +1,229 @@
+"""The daemon's configuration: one TOML or YAML file, checked as a whole before anything is touched."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from quantum_control.core.errors import ConfigError, unknown_name
+from quantum_control.core.physics import Objective
+from quantum_control.core.plugins import load, names
+from quantum_control.core.quiet import QuietHours
+from quantum_control.core.resource import Resource
+from quantum_control.core.safety import GuardSettings
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Names of resources: they become names of files and metrics."""
+
+Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Factor = Annotated[float, Field(gt=1.0, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class Mode(StrEnum):
+    """How far a resource is steered."""
+
+    OBSERVE = "observe"
+    """It is measured, and what a law would do at once is recorded; nothing is touched."""
+    SHADOW = "shadow"
+    """A twin of it is steered and its cost recorded; nothing is touched."""
+    ACTIVE = "active"
+    """It is steered."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class GuardSection(_Section):
+    """How fast and how finely a size may move."""
+
+    slew_up: Factor = 10.0
+    """Largest factor of growth per interval."""
+    slew_down: Factor = 2.0
+    """Largest factor of shrinking per interval."""
+    dead_band: Share = 0.0
+    """Relative changes smaller than this are not made."""
+    hysteresis: Share = 0.0
+    """Added to the dead band for a change against the one before."""
+
+    def settings(self) -> GuardSettings:
+        """Return what the controller takes."""
+        return GuardSettings(**self.model_dump())
+
+
+class ObjectiveSection(_Section):
+    """Prices by which the laws, the report and the roll-back judge; per interval."""
+
+    waiting: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 3.0
+    """Of one unit of backlog."""
+    size: Price = 1.0
+    """Of one unit of size."""
+    change: Price = 0.3
+    """Of one unit of change of size."""
+
+    def prices(self) -> Objective:
+        """Return what the controller takes."""
+        return Objective(**self.model_dump())
+
+
+class ResourceSection(_Section):
+    """One resource, and how it is steered."""
+
+    kind: str
+    """Its type, as plug-ins register it."""
+    mode: Mode = Mode.SHADOW
+    """How far it is steered."""
+    options: dict[str, JsonValue] = {}
+    """Arguments of its type. Passwords are given as "env:NAME" or "file:PATH"."""
+    interval: Annotated[float, Field(ge=0.01, le=86_400.0)] = 1.0
+    """Seconds between two steps."""
+    physics_model: str = "optomechanical"
+    """The law."""
+    auto_tune: bool = False
+    """Whether the law learns its parameters as it goes."""
+    min_size: Size | None = None
+    """Smallest size; narrows the bounds that its type has."""
+    max_size: Size | None = None
+    """Largest size; narrows the bounds that its type has."""
+    budget: str | None = None
+    """Name of the budget that it shares with others."""
+    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    """Its part of the budget in a shortage, relative to the others'."""
+    max_failures: Annotated[int, Field(ge=1)] = 5
+    """Failures in a row after which the original size is put back."""
+    deadline: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    """Seconds after which an answer of the resource is too old to act on; two intervals if not given."""
+    frozen_after: Annotated[int, Field(ge=2)] = 60
+    """Measurements in a row, with work waiting and equal to the last digit, after which the sensor is
+    taken for frozen."""
+    hold_off: Seconds = 0.0
+    """Seconds from one change to the next."""
+    quiet: list[str] = []
+    """Times without changes: "22:00-06:00", "sat,sun", "mon-fri 09:00-17:00"; local time."""
+    manual_hold: Seconds = 3600.0
+    """Seconds for which a size that somebody has set by hand is left alone; 0 does not look for it."""
+    roll_back: bool = True
+    """Whether the original is put back when steering is significantly worse than it would have been."""
+    guard: GuardSection = GuardSection()
+    objective: ObjectiveSection = ObjectiveSection()
+
+
+class BudgetSection(_Section):
+    """What several resources may have together."""
+
+    total: Size
+    """The sum of their sizes, and the reserve."""
+    reserve: Annotated[int, Field(ge=0)] = 0
+    """What is left to others."""
+
+
+class AuditSection(_Section):
+    """The record of every decision."""
+
+    file_bytes: Annotated[int, Field(ge=65_536)] = 16 * 1024 * 1024
+    """Size at which a file is closed and the next one begun."""
+    files: Annotated[int, Field(ge=2, le=1000)] = 8
+    """Files that are kept; the oldest is deleted."""
+
+
+class LogSection(_Section):
+    """What is told as it happens."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """info: one line per change; warning: silence but for trouble."""
+    format: Literal["human", "json"] = "human"
+
+
+class Config(_Section):
+    """All that `quantum-control run` is told."""
+
+    state_directory: Path = Path("/var/lib/quantum_control")
+    """Journal of originals, audit log, what was learnt; made if it is missing."""
+    runtime_directory: Path = Path("/run/quantum_control")
+    """The control socket and the locks: the same for all daemons of a machine."""
+    socket_mode: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "0660"
+    """Permissions of the control socket: who may write to it may steer."""
+    watchdog: Annotated[float, Field(ge=1.0, le=3600.0)] = 10.0
+    """Seconds without a sign of life after which the controller is ended and everything restored."""
+    stop_timeout: Annotated[float, Field(ge=0.1, le=300.0)] = 10.0
+    """Seconds that restoring may take when it is told to stop."""
+    log: LogSection = LogSection()
+    audit: AuditSection = AuditSection()
+    defaults: dict[str, JsonValue] = {}
+    """What every resource has unless it says otherwise."""
+    budgets: dict[str, BudgetSection] = {}
+    resources: dict[Annotated[str, Field(pattern=f"^{NAME}$")], ResourceSection] = {}
+
+
+Problem = tuple[tuple[str, ...], str]
+"""Where in the configuration, and what is wrong there."""
+
+
+def problems_between(content: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with a configuration beyond the types of its values.
+
+    Takes the content as it was read, which may be wrong in any other way too.
+    """
+    budgets = content.get("budgets")
+    resources = content.get("resources")
+    for name, section in resources.items() if isinstance(resources, dict) else ():
+        if not isinstance(section, dict):
+            continue
+        where = ("resources", str(name))
+        law = section.get("physics_model", "optomechanical")
+        if isinstance(law, str) and law not in names("physics"):
+            yield (*where, "physics_model"), unknown_name("physics model", law, names("physics"))
+        budget = section.get("budget")
+        if isinstance(budget, str) and budget not in (budgets if isinstance(budgets, dict) else ()):
+            yield (*where, "budget"), unknown_name("budget", budget, budgets or ())
+        low, high = section.get("min_size"), section.get("max_size")
+        if isinstance(low, int) and isinstance(high, int) and low > high:
+            yield (*where, "min_size"), f"{low} is above max_size = {high}"
+        quiet = section.get("quiet")
+        try:
+            if isinstance(quiet, list) and all(isinstance(times, str) for times in quiet):
+                QuietHours(quiet)
+        except ConfigError as error:
+            yield (*where, "quiet"), str(error)
+        yield from _problems_of_kind(where, section.get("kind"), section.get("options", {}))
+
+
+def _problems_of_kind(where: tuple[str, ...], kind: object, options: object) -> Iterator[Problem]:
+    if not isinstance(kind, str) or not isinstance(options, dict):
+        return
+    try:
+        made = resource_type(kind)
+    except ConfigError as error:
+        yield (*where, "kind"), str(error)
+        return
+    taken = inspect.signature(made).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        for option in options:
+            if option not in taken:
+                yield (*where, "options", str(option)), unknown_name("option", str(option), taken)
+    for each in taken.values():
+        needed = each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+        if needed and each.name not in options:
+            yield (*where, "options"), f"option {each.name!r} is missing; {kind!r} needs it"
+
+
+def resource_type(kind: str) -> type[Resource]:
+    """Return the type of resource that is registered as `kind`.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or what is registered is no Resource.
+    """
+    made = load("resources", kind)
+    if not (isinstance(made, type) and issubclass(made, Resource)):
+        raise ConfigError(f"resource {kind!r} is registered as {made!r}, which is no Resource")
+    return made
