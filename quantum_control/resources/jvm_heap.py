@@ -1,0 +1,283 @@
+"""The heap of a JVM as a resource: SoftMaxHeapSize, by the square-root rule."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from math import inf
+from types import TracebackType
+from typing import Self
+
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.heap_sizing import PRICE, Effort, HeapSizing
+from quantum_control.resources.jvm_reading import HeapReading, Jvm
+from quantum_control.resources.jvm_ways import open_jvm
+from quantum_control.resources.quiet_moments import QuietMoments
+from quantum_control.resources.reading import positive_int
+from quantum_control.resources.stock import Stock
+
+_log = logging.getLogger("quantum_control")
+
+FLAG = "SoftMaxHeapSize"
+
+OBEYING = ("ZGC", "Shenandoah")
+"""Collectors that heed SoftMaxHeapSize. G1 accepts it and does nothing."""
+
+MIN_HEAP = 16 * 2**20
+"""Bytes, where no bound is given: HotSpot would take one of a megabyte, and never stop collecting."""
+
+HANDS_OFF_SECONDS = 300.0
+"""Seconds for which a size set by somebody else is left alone."""
+
+
+class JvmHeap(Resource):
+    """Steers the heap of a JVM that runs ZGC or Shenandoah, by its SoftMaxHeapSize in bytes.
+
+    Demand is the heap at which collecting and memory are in balance: see
+    `HeapSizing`. It grows at once and shrinks slowly.
+
+    Parameters
+    ----------
+    process_id
+        The JVM on this machine. Needs its user, or root.
+    metric_source
+        "jmx://host:port" reads and sets over JMX instead (see `sources.jmx`);
+        with `process_id` too, the collector's processor time is read of its threads.
+    price
+        Cores that one GiB is worth: the larger, the smaller the heap.
+    min_heap, max_heap
+        Bounds in bytes; by default 16 MiB and the JVM's -Xmx.
+    collect_when_quiet
+        Ask for a collection when next to nothing is allocated and a quarter of
+        the heap is garbage. The measurement waits for its end.
+    hands_off
+        Seconds for which a size that somebody else has set is left alone.
+    jvm
+        The JVM itself, in place of the first two.
+    clock
+        Seconds.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is wrong, or the JVM's collector does not heed the flag.
+    SensorError
+        The JVM cannot be reached.
+
+    As a context manager it calls `release()` at the end.
+    """
+
+    unit = "bytes"
+
+    def __init__(
+        self,
+        process_id: int | None = None,
+        metric_source: str | None = None,
+        *,
+        price: float = PRICE,
+        min_heap: int = MIN_HEAP,
+        max_heap: int | None = None,
+        collect_when_quiet: bool = False,
+        hands_off: float = HANDS_OFF_SECONDS,
+        jvm: Jvm | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 0.0 < price < inf:
+            raise ConfigError(f"price={price!r}: cores that one GiB is worth, a positive number")
+        if not 0.0 <= hands_off < inf:
+            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
+        self.min_size = positive_int("min_heap", min_heap)
+        self._jvm = jvm if jvm is not None else open_jvm(process_id, metric_source)
+        self._quiet = QuietMoments() if collect_when_quiet else None
+        self._hands_off = hands_off
+        self._clock = clock
+        try:
+            _check_heeds(self._jvm)
+            self._last = self._jvm.read()
+            self._original = self._ordered = self._jvm.flag(FLAG)
+            self._found = self._size(self._original)
+        except BaseException:
+            self._jvm.close()
+            raise
+        self.max_size = positive_int("max_heap", max_heap or self._last.maximum)
+        if not self.min_size <= self.max_size <= self._last.maximum:
+            raise ConfigError(
+                f"min_heap={self.min_size}, max_heap={self.max_size}: min <= max <= -Xmx"
+                f" ({self._last.maximum}) is needed"
+            )
+        self._sizing = HeapSizing(price)
+        self._stock = Stock()
+        self._theirs_until = -inf
+        self._metrics: dict[str, float] = {}
+
+    # ---- the contract ---------------------------------------------------------------------------
+
+    def measure_state(self) -> ResourceState:
+        """Measure since the previous call: the heap that would be right over the one in force.
+
+        Raises
+        ------
+        SensorError
+            The JVM cannot be asked; the size stays as it is.
+        """
+        now = self._jvm.read()
+        in_force = self._jvm.flag(FLAG)
+        last, self._last = self._last, now
+        if now.started != last.started:
+            self._greet(in_force)
+            return ResourceState.from_demand(self._told(float(in_force), in_force), size=self._size(in_force))
+        self._notice(in_force)
+        elapsed = now.time - last.time
+        if not elapsed > 0.0:
+            return ResourceState.from_demand(self._told(float(in_force), in_force), size=self._size(in_force))
+        effort = Effort(
+            seconds=elapsed,
+            live=now.live,
+            allocated=max(0.0, now.allocated - last.allocated),
+            processor_seconds=max(0.0, now.collector_seconds - last.collector_seconds),
+            collections=now.collections - last.collections,
+        )
+        worth = self._sizing.step(effort, self._size(in_force))
+        self._metrics = self._figures(last, now, effort) | {"worth_bytes": worth}
+        if self._quiet is not None and self._quiet.due(now, effort.allocated / elapsed):
+            self._jvm.collect()
+        return ResourceState.from_demand(self._told(worth, in_force), size=self._size(in_force))
+
+    def apply_control(self, new_size: int) -> None:
+        """Set SoftMaxHeapSize to `new_size` bytes, and read it back.
+
+        Raises
+        ------
+        ConfigError
+            Not a positive integer.
+        SafetyError
+            Somebody else has set it within the last `hands_off` seconds.
+        ActuatorError
+            The JVM did not take it; the flag is what it was before.
+        """
+        positive_int("new_size", new_size)
+        try:
+            self._notice(self._jvm.flag(FLAG))
+        except SensorError as error:
+            raise ActuatorError(f"setting the heap to {new_size} bytes: {error}") from error
+        left = self._theirs_until - self._clock()
+        if left > 0.0 and new_size != self._ordered:
+            raise SafetyError(
+                f"{FLAG} was set to {self._ordered} by somebody else"
+                f" and is left alone for another {left:.0f} s"
+            )
+        # The size found stands for the setting found: a flag of 0, or another of a JVM started since.
+        value = self._original if new_size == self._found else new_size
+        self._jvm.set_flag(FLAG, value)
+        self._ordered = value
+
+    def get_metrics(self) -> dict[str, float]:
+        """Figures of the last measured interval; none before the first.
+
+        `allocation_bytes_per_second`; `live_bytes`: after the last collection;
+        `used_bytes`, `committed_bytes`; `gc_cores`: processor time of the
+        collector per second; `pause_share`: part of the time that the program
+        stood still; `collections_per_second` (of a local JVM: pauses);
+        `collection_seconds`: processor seconds of one that makes use of the
+        whole room; `worth_bytes`: demand before it is bounded; `cliff_bytes`:
+        the heap below which collecting was dear, 0 if none is known;
+        `set_by_hand`: 1 while a size set by somebody else is left alone.
+        """
+        return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
+
+    # ---- restoring ------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, object]:
+        """The flag as it was found, and of which run of the JVM."""
+        return {"flag": FLAG, "value": self._original, "started": self._last.started}
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put the flag of a snapshot back; a JVM that was started anew since has its own setting.
+
+        Raises
+        ------
+        ConfigError
+            This is no snapshot of a heap.
+        SensorError, ActuatorError
+            The JVM cannot be asked, or refuses.
+        """
+        value, started = snapshot.get("value"), snapshot.get("started")
+        if snapshot.get("flag") != FLAG or not isinstance(value, int):
+            raise ConfigError(f"{snapshot!r} is no snapshot of a JVM's heap")
+        if self._jvm.read().started != started:
+            _log.warning("%r was started anew since the snapshot; nothing is put back", self._jvm)
+            return
+        self._jvm.set_flag(FLAG, value)
+        self._ordered = self._original = value
+
+    def release(self) -> None:
+        """Let go of the JVM; for after `stop()`."""
+        self._jvm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<JvmHeap of {self._jvm!r}: {self._ordered} bytes>"
+
+    # ---- within ---------------------------------------------------------------------------------
+
+    def _size(self, flag: int) -> float:
+        """Heap that the collector works with: a flag of 0, or one that is too large, is -Xmx."""
+        return float(min(flag or self._last.maximum, self._last.maximum))
+
+    def _told(self, worth: float, in_force: int) -> float:
+        return self._stock.demand(
+            max(self.min_size, min(worth, float(self.max_size or inf))), self._size(in_force)
+        )
+
+    def _greet(self, in_force: int) -> None:
+        """Begin anew with a JVM that was started since the last measurement."""
+        _log.warning("%r was started anew; its %s is %d", self._jvm, FLAG, in_force)
+        self._sizing.forget()
+        self._original = self._ordered = in_force
+        self._theirs_until = -inf
+
+    def _notice(self, in_force: int) -> None:
+        """Notice a size that was not set here."""
+        if in_force == self._ordered:
+            return
+        ordered, self._ordered = self._ordered, in_force
+        self._theirs_until = self._clock() + self._hands_off
+        _log.warning(
+            "%s of %r was changed from %d to %d by somebody else; left alone for %g s",
+            FLAG,
+            self._jvm,
+            ordered,
+            in_force,
+            self._hands_off,
+        )
+
+    def _figures(self, last: HeapReading, now: HeapReading, effort: Effort) -> dict[str, float]:
+        return {
+            "allocation_bytes_per_second": effort.allocated / effort.seconds,
+            "live_bytes": now.live,
+            "used_bytes": float(now.used),
+            "committed_bytes": float(now.committed),
+            "gc_cores": effort.processor_seconds / effort.seconds,
+            "pause_share": (now.pause_seconds - last.pause_seconds) / effort.seconds,
+            "collections_per_second": effort.collections / effort.seconds,
+            "collection_seconds": self._sizing.collection_seconds,
+            "cliff_bytes": self._sizing.cliff,
+        }
+
+
+def _check_heeds(jvm: Jvm) -> None:
+    collector = jvm.collector()
+    if collector not in OBEYING:
+        raise ConfigError(
+            f"{jvm!r} runs {collector}, which does not heed {FLAG};"
+            " start it with -XX:+UseZGC or -XX:+UseShenandoahGC"
+        )

@@ -1,0 +1,247 @@
+"""A JVM on this machine, by its attach socket, its counters file and its threads in /proc."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from math import nan
+from pathlib import Path
+from typing import NamedTuple
+
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.jvm_reading import HeapReading
+from quantum_control.sources import hsperfdata
+from quantum_control.sources.jvm_attach import TIMEOUT_SECONDS, JvmAttach
+
+Counters = dict[str, int | str]
+
+COLLECT_SECONDS = 60.0
+"""For a collection that was asked for: it traces the whole heap."""
+
+SCAN_EVERY = 10
+"""Readings between two looks for collector threads that are new."""
+
+VALLEYS = 3
+"""Readings of which the lowest estimate of the live set counts: one taken while garbage is still being
+freed is too high, none is too low by much."""
+
+PAUSES_OF_Z = 3
+"""In each of ZGC's collections: the start and end of marking, and the start of relocation."""
+
+_COLLECTOR_THREADS = re.compile(
+    r"Z(Worker|Driver|Director|Uncommitter|Unmapper|Stat)|RuntimeWorker|Shenandoah|GC Thread|G1 |VM Thread"
+)
+_COLLECTORS = {
+    "ZHeap": "ZGC",
+    "ZGC": "ZGC",
+    "Shenandoah": "Shenandoah",
+    "garbage-first": "G1",
+    "PSYoungGen": "Parallel",
+    "def": "Serial",
+    "DefNew": "Serial",
+    "Epsilon": "Epsilon",
+}
+"""By the first word of the answer to GC.heap_info."""
+
+_UNITS = {"B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class HeapInfo(NamedTuple):
+    """What GC.heap_info says; bytes."""
+
+    collector: str
+    used: int
+    committed: int
+
+
+def parse_heap_info(text: str) -> HeapInfo:
+    """Read the answer to GC.heap_info.
+
+    Raises
+    ------
+    SensorError
+        It has no figures, or is of an unknown collector.
+    """
+    heap = text.partition("Metaspace")[0]
+    words = heap.split()
+    collector = _COLLECTORS.get(words[0]) if words else None
+    if collector is None:
+        raise SensorError(f"GC.heap_info is of an unknown collector: {text[:80]!r}")
+    if collector == "Shenandoah":  # figures before their names
+        used, committed = _figures(r"(\d+)([BKMGT]) used", heap), _figures(r"(\d+)([BKMGT]) committed", heap)
+    else:
+        used = _figures(r"used (\d+)([BKMGT])", heap)
+        committed = _figures(r"(?:(?<!max )capacity|total) (\d+)([BKMGT])", heap)
+    if not used or not committed:
+        raise SensorError(f"GC.heap_info has no figures that are known here: {text[:200]!r}")
+    return HeapInfo(collector, sum(used), sum(committed))
+
+
+def _figures(pattern: str, text: str) -> list[int]:
+    return [int(number) * _UNITS[unit] for number, unit in re.findall(pattern, text)]
+
+
+class CollectorThreads:
+    """Processor time of the collector's threads of one process."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}/task")
+        self._seen: dict[str, float] = {}  # by thread, processor seconds when last read
+        self._total = 0.0
+        self._reads = 0
+
+    def seconds(self) -> float:
+        """Processor seconds since the first call; of threads that ended, up to their last reading.
+
+        Raises
+        ------
+        SensorError
+            The process is gone, or may not be looked at.
+        """
+        if self._reads % SCAN_EVERY == 0:
+            self._scan()
+        self._reads += 1
+        for thread, before in list(self._seen.items()):
+            try:
+                # Nanoseconds on a processor; the ticks of `stat` are ten milliseconds long.
+                now = int((self._folder / thread / "schedstat").read_bytes().split()[0]) / 1e9
+            except (OSError, IndexError):
+                del self._seen[thread]
+                continue
+            self._total += now - before
+            self._seen[thread] = now
+        return self._total
+
+    def _scan(self) -> None:
+        try:
+            threads = [path.name for path in self._folder.iterdir()]
+        except OSError as error:
+            raise SensorError(f"{self._folder}: {error.strerror}; is the JVM still running?") from error
+        for thread in threads:
+            if thread in self._seen:
+                continue
+            try:
+                name = (self._folder / thread / "comm").read_text("utf-8", "replace")
+                if _COLLECTOR_THREADS.match(name):
+                    spent = int((self._folder / thread / "schedstat").read_bytes().split()[0]) / 1e9
+                    # What a thread that is new since the first call has done was done since then.
+                    self._seen[thread] = 0.0 if self._reads else spent
+            except (OSError, IndexError):
+                continue  # it has ended
+
+
+class LocalJvm:
+    """Reads and sets a JVM on this machine; see `Jvm`.
+
+    Parameters
+    ----------
+    pid
+        Process id.
+    timeout
+        Seconds for an answer.
+
+    Needs the user of the JVM, or root. The JVM needs no option, and starts
+    nothing but the socket that every `jcmd` makes it open.
+    """
+
+    def __init__(self, pid: int, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.pid = pid
+        self._attach = JvmAttach(pid, timeout=timeout)
+        self._threads = CollectorThreads(pid)
+        self._valleys: deque[float] = deque(maxlen=VALLEYS)
+        self._last: tuple[float, int, int] | None = None  # time, bytes used, pauses
+        self._rate = 0.0  # bytes allocated per second, as last known
+        self._allocated = 0.0
+
+    def read(self) -> HeapReading:
+        """Measure now: one request to the JVM, one file, and a file for each collector thread.
+
+        Raises
+        ------
+        SensorError
+            The JVM is gone or does not answer.
+        """
+        counters = hsperfdata.read(self.pid)
+        info = parse_heap_info(self._attach.jcmd("GC.heap_info"))
+        frequency = _number(counters, "sun.os.hrt.frequency")
+        time = _number(counters, "sun.os.hrt.ticks") / frequency
+        pauses, pause_ticks, last_exit = 0, 0, 0
+        for index in range(4):
+            prefix = f"sun.gc.collector.{index}."
+            if prefix + "invocations" in counters:
+                pauses += _number(counters, prefix + "invocations")
+                pause_ticks += _number(counters, prefix + "time")
+                last_exit = max(last_exit, _number(counters, prefix + "lastExitTime"))
+        self._count_allocation(info, counters, time, pauses)
+        if pauses:
+            since = max(0.0, time - last_exit / frequency)
+            self._valleys.append(max(0.0, info.used - self._rate * since))
+        return HeapReading(
+            started=float(_number(counters, "sun.rt.createVmBeginTime")),
+            time=time,
+            used=info.used,
+            committed=info.committed,
+            maximum=_maximum(counters),
+            live=min(self._valleys) if self._valleys else nan,
+            allocated=self._allocated,
+            collections=pauses,
+            pause_seconds=pause_ticks / frequency,
+            collector_seconds=self._threads.seconds(),
+        )
+
+    def flag(self, name: str) -> int:
+        """Value of a numeric flag; raises `SensorError`."""
+        return self._attach.flag(name)
+
+    def set_flag(self, name: str, value: int) -> None:
+        """Set a manageable flag and read it back; raises `ActuatorError`."""
+        self._attach.set_flag(name, value)
+
+    def collector(self) -> str:
+        """Name of the collector; raises `SensorError`."""
+        return parse_heap_info(self._attach.jcmd("GC.heap_info")).collector
+
+    def collect(self) -> None:
+        """Ask for a collection and wait for its end; raises `ActuatorError`."""
+        try:
+            JvmAttach(self.pid, timeout=COLLECT_SECONDS).jcmd("GC.run")
+        except SensorError as error:
+            raise ActuatorError(f"asking for a collection: {error}") from error
+
+    def close(self) -> None:
+        """Nothing is held open between requests."""
+
+    def __repr__(self) -> str:
+        return f"<LocalJvm {self.pid}>"
+
+    def _count_allocation(self, info: HeapInfo, counters: Counters, time: float, pauses: int) -> None:
+        """Add what was allocated since the last reading; no counter has it while the JVM runs."""
+        last, self._last = self._last, (time, info.used, pauses)
+        if last is None or time <= last[0]:
+            return
+        elapsed, grown = time - last[0], info.used - last[1]
+        collections = (pauses - last[2]) / PAUSES_OF_Z
+        if pauses == last[2] and grown >= 0:
+            self._rate = grown / elapsed
+        elif info.collector == "ZGC" and collections >= 1.5:
+            # What threads took in the last cycle, in words; large objects, which do not go by their
+            # buffers, are only seen between collections.
+            self._rate = 8.0 * _number(counters, "sun.gc.tlab.alloc") * collections / elapsed
+        # Else some has been freed, nobody knows how much: the rate stands.
+        self._allocated += max(self._rate * elapsed, float(grown))
+
+
+def _number(counters: Counters, name: str) -> int:
+    value = counters.get(name)
+    if not isinstance(value, int):
+        raise SensorError(f"the JVM's counters have no number {name}; its version is not known here")
+    return value
+
+
+def _maximum(counters: Counters) -> int:
+    """Largest heap: ZGC and Shenandoah give every generation the whole."""
+    return max(
+        int(value)
+        for name, value in counters.items()
+        if name.startswith("sun.gc.generation.") and name.endswith("maxCapacity")
+    )

@@ -1,0 +1,184 @@
+"""Speaks to a JVM on this machine by its own attach protocol, as `jcmd` does, without starting another JVM.
+
+A file `.attach_pidN` and SIGQUIT make the JVM open the socket `.java_pidN`; a
+request is `1 NUL command NUL three arguments, each with NUL`, the answer a line
+with a status and then text (`attachListener_posix.cpp` of OpenJDK). SIGQUIT
+ends a process that does not catch it, so that it is sent to nothing but a JVM
+that does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.sources.hsperfdata import inner_pid, status
+
+TIMEOUT_SECONDS = 5.0
+"""For an answer: a JVM answers at its next safepoint, within milliseconds unless it is in great trouble."""
+
+POLL_SECONDS = 0.02
+"""Between two looks for the socket that the JVM is asked to open."""
+
+ARGUMENTS = 3
+"""Of every request, unused ones are empty."""
+
+
+class JvmAttach:
+    """The attach protocol of one JVM.
+
+    Parameters
+    ----------
+    pid
+        Process id as seen from here; the JVM may be in a container.
+    timeout
+        Seconds for an answer.
+
+    Nothing is sent before the first request. Needs the user of the JVM, or root.
+    """
+
+    def __init__(self, pid: int, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.pid = pid
+        self.timeout = timeout
+
+    def execute(self, command: str, *arguments: str) -> str:
+        """Answer to one request.
+
+        Raises
+        ------
+        SensorError
+            The JVM is gone, does not answer in time, may not be asked, or
+            answers with an error; the message has what it said.
+        """
+        fields = ["1", command, *arguments, *[""] * (ARGUMENTS - len(arguments))]
+        if len(arguments) > ARGUMENTS or any("\0" in field for field in fields):
+            raise SensorError(f"{command!r} with {arguments!r} is no request of the attach protocol")
+        answer = self._exchange("".join(field + "\0" for field in fields).encode())
+        code, _, text = answer.partition("\n")
+        if code.strip() != "0":
+            raise SensorError(
+                f"JVM {self.pid} refused {' '.join(fields[1:]).strip()!r}: {text.strip() or code}"
+            )
+        return text
+
+    def jcmd(self, line: str) -> str:
+        """Answer to a diagnostic command, such as "GC.heap_info"; raises as `execute` does."""
+        return self.execute("jcmd", line)
+
+    def flag(self, name: str) -> int:
+        """Value of a numeric flag, such as "SoftMaxHeapSize" in bytes.
+
+        Raises
+        ------
+        SensorError
+            As `execute`; or there is no such flag, or it is no number.
+        """
+        answer = self.execute("printflag", name).strip()
+        value = answer.partition("=")[2]
+        if not answer.startswith(f"-XX:{name}=") or not value.isdecimal():
+            raise SensorError(f"JVM {self.pid} has no numeric flag {name}: it answered {answer!r}")
+        return int(value)
+
+    def set_flag(self, name: str, value: int) -> None:
+        """Set a manageable flag and read it back, since a refusal may look like success.
+
+        Only plain numbers are sent: of "300m" a JVM takes the 300.
+
+        Raises
+        ------
+        ActuatorError
+            It was refused, or is another value afterwards.
+        """
+        try:
+            found = self.flag(name)
+            self.execute("setflag", name, str(int(value)))
+            now = self.flag(name)
+        except SensorError as error:
+            raise ActuatorError(f"setting {name} to {value}: {error}") from error
+        if now != value:
+            with suppress(SensorError):
+                self.execute("setflag", name, str(found))
+            raise ActuatorError(f"JVM {self.pid} did not take {name}={value}: it was {found} and is {now}")
+
+    # ---- the socket -----------------------------------------------------------------------------
+
+    def _exchange(self, request: bytes) -> str:
+        path = self._socket_path()
+        try:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(self.timeout)
+                link.connect(str(path))
+                link.sendall(request)
+                parts = []
+                while part := link.recv(65536):
+                    parts.append(part)
+        except TimeoutError as error:
+            raise SensorError(
+                f"JVM {self.pid} did not answer within {self.timeout:g} s; it is stopped or overloaded"
+            ) from error
+        except OSError as error:
+            raise SensorError(
+                f"JVM {self.pid} cannot be asked by {path}: {error.strerror or error}"
+            ) from error
+        return b"".join(parts).decode("utf-8", "replace")
+
+    def _socket_path(self) -> Path:
+        within = inner_pid(self.pid)
+        path = Path(f"/proc/{self.pid}/root/tmp/.java_pid{within}")
+        if path.is_socket():
+            return path
+        self._check_catches_quit()
+        note = self._leave_note(within)
+        try:
+            os.kill(self.pid, signal.SIGQUIT)
+            deadline = time.monotonic() + self.timeout
+            while not path.is_socket():
+                if time.monotonic() > deadline:
+                    raise SensorError(
+                        f"JVM {self.pid} opened no attach socket within {self.timeout:g} s;"
+                        " it may run with -XX:+DisableAttachMechanism"
+                    )
+                inner_pid(self.pid)  # raises once it is gone
+                time.sleep(POLL_SECONDS)
+        except OSError as error:
+            raise SensorError(f"JVM {self.pid} cannot be signalled: {error.strerror}") from error
+        finally:
+            note.unlink(missing_ok=True)
+        return path
+
+    def _check_catches_quit(self) -> None:
+        try:
+            maps = Path(f"/proc/{self.pid}/maps").read_text("utf-8", "replace")
+        except OSError as error:
+            raise SensorError(
+                f"process {self.pid} may not be looked at ({error.strerror}); run as its user, or as root"
+            ) from error
+        if "libjvm.so" not in maps:
+            raise SensorError(f"process {self.pid} is no JVM: it has no libjvm.so")
+        caught = int(status(self.pid).get("SigCgt", "0"), 16)
+        if not caught >> (signal.SIGQUIT - 1) & 1:
+            raise SensorError(
+                f"JVM {self.pid} does not catch SIGQUIT: it is still starting, or runs with -Xrs;"
+                " it is left alone"
+            )
+
+    def _leave_note(self, within: int) -> Path:
+        """Make the file by which the JVM knows that SIGQUIT asks for the socket; it must be its user's."""
+        owner = Path(f"/proc/{self.pid}").stat()
+        refused = ""
+        for folder in (f"/proc/{self.pid}/cwd", f"/proc/{self.pid}/root/tmp"):
+            note = Path(folder) / f".attach_pid{within}"
+            try:
+                note.touch(mode=0o600)
+                if os.geteuid() != owner.st_uid:
+                    os.chown(note, owner.st_uid, owner.st_gid)
+            except OSError as error:
+                refused = f"{note}: {error.strerror}"
+                continue
+            return note
+        raise SensorError(f"JVM {self.pid} cannot be attached to ({refused}); run as its user, or as root")

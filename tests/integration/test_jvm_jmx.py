@@ -1,0 +1,196 @@
+"""JvmHeap over JMX of a real JVM: the same heap from a distance, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+from integration.local_jvm import WAY, allocating, flag_by_jcmd, jcmd
+from integration.requirements import require
+
+from quantum_control.core.controller import QuantumController
+from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
+from quantum_control.resources.jvm_heap import JvmHeap
+from quantum_control.resources.jvm_remote import RemoteJvm
+from quantum_control.resources.memory import MemoryResource
+from quantum_control.sources.jmx import Jmx
+
+pytestmark = pytest.mark.integration
+
+pytest.importorskip("jpype", reason="JPype1 is not installed; pip install 'quantum-control[jvm]'")
+
+MIB = 2**20
+BUSY = (120.0, 60.0, 150.0)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def remote(port, **properties):
+    """Options of a JVM that offers JMX on this port, on the loopback interface."""
+    named = {
+        "port": port,
+        "rmi.port": port,
+        "host": "127.0.0.1",
+        "authenticate": "false",
+        "ssl": "false",
+    } | properties
+    options = [f"-Dcom.sun.management.jmxremote.{name}={value}" for name, value in named.items()]
+    return ["-XX:+UseZGC", "-XX:SoftMaxHeapSize=400m", "-Djava.rmi.server.hostname=127.0.0.1", *options]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience():
+    """The first connection sets the time-out of the process; that of the faults below is spent in full."""
+    Jmx("jmx://127.0.0.1:1", timeout=3.0)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    port = free_port()
+    with allocating(BUSY, options=remote(port)) as program:
+        program.url = f"jmx://127.0.0.1:{port}"
+        yield program
+
+
+def steps_until(condition, step, most=80):
+    for _ in range(most):
+        step()
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not within {most} steps")
+
+
+def test_the_interface_that_was_asked_for_works_word_for_word(shared):
+    memory = MemoryResource(process_id=shared.pid, metric_source=shared.url)
+    controller = QuantumController(memory, physics_model="coherent")
+    steps_until(lambda: flag_by_jcmd(shared.pid) != 400 * MIB, controller.optimize)
+    figures = memory.get_metrics()
+    controller.stop()
+    memory.release()
+    assert controller.failures == 0
+    assert flag_by_jcmd(shared.pid) == 400 * MIB
+    assert 50 * MIB < figures["live_bytes"] < 300 * MIB
+    assert figures["gc_cores"] > 0.0
+
+
+def test_without_the_process_id_the_cycles_stand_in_for_processor_time(shared):
+    jvm = RemoteJvm(shared.url)
+    first = jvm.read()
+    readings = []
+    steps_until(lambda: len(readings) >= 25, lambda: readings.append(jvm.read()))
+    last = readings[-1]
+    jvm.close()
+    elapsed = last.time - first.time
+    assert 75 * MIB < (last.allocated - first.allocated) / elapsed < 300 * MIB
+    assert last.collections > first.collections
+    assert 0.0 < (last.collector_seconds - first.collector_seconds) / elapsed < 2.0
+    assert last.maximum == 512 * MIB
+
+
+def test_a_flag_that_is_refused_stays_and_an_operators_is_left_alone(shared):
+    heap = JvmHeap(metric_source=shared.url)
+    with pytest.raises(ActuatorError, match="MaxHeapSize"):
+        RemoteJvm(shared.url).set_flag("MaxHeapSize", 1)
+    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(350 * MIB))
+    with pytest.raises(SafetyError, match="by somebody else"):
+        heap.apply_control(200 * MIB)
+    assert flag_by_jcmd(shared.pid) == 350 * MIB
+    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(400 * MIB))
+
+
+def test_a_collection_can_be_asked_for(shared):
+    jvm = RemoteJvm(shared.url)
+    before = jvm.read().collections
+    jvm.collect()
+    assert jvm.read().collections > before
+
+
+def test_a_jvm_that_went_away_and_came_back_is_picked_up_with_its_own_setting():
+    port = free_port()
+    quick = (60.0, 20.0, 100.0)
+    with allocating(quick, options=remote(port), maximum="512m"):
+        heap = JvmHeap(metric_source=f"jmx://127.0.0.1:{port}")
+        controller = QuantumController(heap)
+        controller.optimize()
+    for _ in range(2):
+        controller.optimize()
+    assert controller.failures == 2
+    assert "nobody listens there" in str(controller.decisions[-1])
+    with allocating(quick, options=remote(port), maximum="512m") as again:
+        jcmd(again.pid, "VM.set_flag", "SoftMaxHeapSize", str(300 * MIB))
+        controller.optimize()
+        assert controller.failures == 2
+        steps_until(lambda: flag_by_jcmd(again.pid) != 300 * MIB, controller.optimize)
+        controller.stop()
+        # What it was started with, as far as anybody can know.
+        assert flag_by_jcmd(again.pid) == 300 * MIB
+    heap.release()
+
+
+def test_nobody_there_is_told_at_once():
+    with pytest.raises(SensorError, match="nobody listens there"):
+        JvmHeap(metric_source=f"jmx://127.0.0.1:{free_port()}")
+
+
+def test_a_port_that_says_nothing_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(SensorError, match="no answer in time"):
+            JvmHeap(metric_source=f"jmx://127.0.0.1:{port}")
+
+
+def test_users_are_let_in_by_their_password_only_and_it_is_never_shown(tmp_path, monkeypatch):
+    passwords, access = tmp_path / "password", tmp_path / "access"
+    passwords.write_text("steering right-one\n")
+    access.write_text("steering readwrite\n")
+    passwords.chmod(0o600)
+    port = free_port()
+    secured = remote(port, authenticate="true", **{"password.file": passwords, "access.file": access})
+    url = f"jmx://127.0.0.1:{port}"
+    with allocating((60.0, 10.0, 10.0), options=secured) as program:
+        with pytest.raises(SensorError, match="user and password were refused, or are needed"):
+            JvmHeap(metric_source=url)
+        monkeypatch.setenv("JMX_PASSWORD", "wrong-one")
+        with pytest.raises(SensorError, match="user and password were refused") as refusal:
+            JvmHeap(metric_source=f"{url}?user=steering&password=env:JMX_PASSWORD")
+        assert "wrong-one" not in str(refusal.value)
+        monkeypatch.setenv("JMX_PASSWORD", "right-one")
+        heap = JvmHeap(metric_source=f"{url}?user=steering&password=env:JMX_PASSWORD")
+        heap.apply_control(128 * MIB)
+        assert flag_by_jcmd(program.pid) == 128 * MIB
+        assert "right-one" not in repr(heap)
+        heap.release()
+
+
+def test_tls_is_spoken_when_asked_for(tmp_path):
+    keytool = shutil.which("keytool")
+    require(keytool, f"keytool is not installed; {WAY}")
+    store, certificate = tmp_path / "store.p12", tmp_path / "ca.pem"
+
+    def make(words, *more):
+        kept = ["-keystore", str(store), "-storetype", "PKCS12", "-storepass", "changeit", "-alias", "jmx"]
+        subprocess.run(  # noqa: S603 - a test's own words
+            [keytool, *words.split(), *kept, *more], check=True, capture_output=True, timeout=60
+        )
+
+    make("-genkeypair -keyalg EC -dname CN=localhost -ext san=ip:127.0.0.1")
+    make("-exportcert -rfc", "-file", str(certificate))
+    port = free_port()
+    options = remote(port, ssl="true", **{"registry.ssl": "true"})
+    options += [f"-Djavax.net.ssl.keyStore={store}", "-Djavax.net.ssl.keyStorePassword=changeit"]
+    url = f"jmx://127.0.0.1:{port}"
+    with allocating((60.0, 10.0, 10.0), options=options) as program:
+        heap = JvmHeap(metric_source=f"{url}?tls=true&ca={certificate}")
+        heap.apply_control(128 * MIB)
+        heap.release()
+        assert flag_by_jcmd(program.pid) == 128 * MIB
+        with pytest.raises(SensorError, match=r"jmx://127\.0\.0\.1"):
+            JvmHeap(metric_source=url)

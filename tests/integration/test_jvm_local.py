@@ -1,0 +1,176 @@
+"""JvmHeap over the attach socket of a real JVM, with nothing but what every JVM has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from integration.local_jvm import allocating, flag_by_jcmd, jcmd
+
+from quantum_control.core.controller import QuantumController
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.resources import find_memory
+from quantum_control.resources.jvm_heap import JvmHeap
+from quantum_control.resources.jvm_local import LocalJvm
+from quantum_control.resources.memory import MemoryResource
+from quantum_control.sources import hsperfdata
+from quantum_control.sources.jvm_attach import JvmAttach
+
+pytestmark = pytest.mark.integration
+
+MIB = 2**20
+BUSY = (120.0, 60.0, 150.0)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """One program for the tests that leave it as they found it."""
+    with allocating(BUSY, options=("-XX:+UseZGC", "-XX:SoftMaxHeapSize=400m")) as program:
+        yield program
+
+
+def steps_until(condition, step, most=60):
+    for _ in range(most):
+        step()
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not within {most} steps")
+
+
+def test_a_flag_is_set_and_read_as_the_jdks_own_tool_does(shared):
+    attach = JvmAttach(shared.pid)
+    found = attach.flag("SoftMaxHeapSize")
+    assert found == 400 * MIB == flag_by_jcmd(shared.pid)
+    attach.set_flag("SoftMaxHeapSize", 300 * MIB + 1)
+    assert flag_by_jcmd(shared.pid) == 300 * MIB + 1
+    attach.set_flag("SoftMaxHeapSize", found)
+    assert not list(Path(f"/proc/{shared.pid}/cwd").glob(".attach_pid*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MaxHeapSize", 300 * MIB), ("SoftMaxHeapSize", 2**60), ("NoSuch", 1)]
+)
+def test_a_flag_that_is_refused_ends_in_the_jvms_own_words_and_stays(shared, name, value):
+    with pytest.raises(ActuatorError, match=name):
+        JvmAttach(shared.pid).set_flag(name, value)
+    assert flag_by_jcmd(shared.pid) == 400 * MIB
+
+
+def test_the_controller_steers_the_heap_and_stopping_restores_it(shared):
+    with MemoryResource(process_id=shared.pid) as memory:
+        assert memory.control == "jvm"
+        controller = QuantumController(memory, physics_model="coherent")
+        steps_until(lambda: memory.get_metrics().get("collection_seconds", 0.0) > 0.0, controller.optimize)
+        steps_until(lambda: flag_by_jcmd(shared.pid) != 400 * MIB, controller.optimize)
+        assert controller.failures == 0
+        figures = memory.get_metrics()
+        controller.stop()
+    assert flag_by_jcmd(shared.pid) == 400 * MIB
+    assert 50 * MIB < figures["live_bytes"] < 300 * MIB
+    assert figures["committed_bytes"] <= 512 * MIB
+
+
+def test_what_is_allocated_is_measured(shared):
+    jvm = LocalJvm(shared.pid)
+    first = jvm.read()
+    readings = []
+    steps_until(lambda: len(readings) >= 25, lambda: readings.append(jvm.read()))
+    last = readings[-1]
+    rate = (last.allocated - first.allocated) / (last.time - first.time)
+    # What was asked for, and the headers of the arrays; sampled, so that it is not exact.
+    assert 75 * MIB < rate < 300 * MIB
+
+
+def test_discovery_lists_it_with_what_steers_it(shared):
+    (one,) = [found for found in find_memory.find() if found.options.get("process_id") == shared.pid]
+    assert one.note.startswith("Allocator, ")
+    assert one.note.endswith(" MiB of heap, ZGC")
+    with MemoryResource(**one.options) as memory:
+        assert memory.measure_state().size == 400 * MIB
+
+
+def test_collecting_on_request_leaves_little_more_than_the_live_set(shared):
+    jvm = LocalJvm(shared.pid)
+    jvm.read()
+    before = jvm.read().collections
+    jvm.collect()
+    assert jvm.read().collections > before
+
+
+def test_an_operators_setting_is_noticed_and_left_alone(shared):
+    heap = JvmHeap(shared.pid)
+    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(350 * MIB))
+    with pytest.raises(SafetyError, match="by somebody else"):
+        heap.apply_control(200 * MIB)
+    assert flag_by_jcmd(shared.pid) == 350 * MIB
+    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(400 * MIB))
+
+
+def test_a_snapshot_is_put_back_by_a_fresh_object(shared):
+    heap = JvmHeap(shared.pid)
+    kept = heap.snapshot()
+    heap.apply_control(256 * MIB)
+    MemoryResource(process_id=shared.pid).restore(kept)
+    assert flag_by_jcmd(shared.pid) == 400 * MIB
+
+
+def test_a_stopped_jvm_ends_in_a_message_and_goes_on_as_it_was(shared):
+    heap = JvmHeap(jvm=LocalJvm(shared.pid, timeout=0.3))
+    os.kill(shared.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(SensorError, match="did not answer within"):
+            heap.measure_state()
+        with pytest.raises(ActuatorError, match="did not answer within"):
+            heap.apply_control(200 * MIB)
+    finally:
+        os.kill(shared.pid, signal.SIGCONT)
+    assert flag_by_jcmd(shared.pid) == 400 * MIB
+
+
+def test_a_jvm_that_is_gone_hands_the_size_back_in_a_message():
+    with allocating((60.0, 10.0, 10.0), maximum="64m") as program:
+        heap = JvmHeap(program.pid)
+    with pytest.raises(SensorError, match="there is no process"):
+        heap.measure_state()
+    with pytest.raises(ActuatorError, match="there is no process"):
+        heap.apply_control(32 * MIB)
+
+
+def test_g1_is_refused_and_left_as_it_was():
+    with allocating((60.0, 10.0, 10.0), options=("-XX:+UseG1GC",), maximum="64m") as program:
+        with pytest.raises(ConfigError, match="runs G1, which does not heed"):
+            JvmHeap(program.pid)
+        assert flag_by_jcmd(program.pid) == 64 * MIB
+
+
+def test_a_jvm_that_does_not_catch_the_signal_is_not_sent_it():
+    options = ("-XX:+UseZGC", "-Xrs", "-XX:+DisableAttachMechanism")
+    with allocating((60.0, 10.0, 10.0), options=options, maximum="64m") as program:
+        with pytest.raises(SensorError, match="does not catch SIGQUIT"):
+            JvmHeap(program.pid)
+        assert program.running
+
+
+def test_a_jvm_that_may_not_be_attached_to_says_so_and_goes_on():
+    options = ("-XX:+UseZGC", "-XX:+DisableAttachMechanism")
+    with allocating((60.0, 10.0, 10.0), options=options, maximum="64m") as program:
+        with pytest.raises(SensorError, match="DisableAttachMechanism"):
+            JvmHeap(jvm=LocalJvm(program.pid, timeout=0.3))
+        assert program.running
+        assert not list(Path(f"/proc/{program.pid}/cwd").glob(".attach_pid*"))
+
+
+def test_shenandoah_is_steered_too():
+    with allocating((60.0, 20.0, 50.0), options=("-XX:+UseShenandoahGC",), maximum="256m") as program:
+        assert "sun.rt.createVmBeginTime" in hsperfdata.read(program.pid)
+        heap = JvmHeap(program.pid)
+        found = flag_by_jcmd(program.pid)
+        heap.apply_control(128 * MIB)
+        assert flag_by_jcmd(program.pid) == 128 * MIB
+        assert heap.measure_state().size == 128 * MIB
+        heap.apply_control(found)
+        assert flag_by_jcmd(program.pid) == found

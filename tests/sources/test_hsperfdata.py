@@ -1,0 +1,74 @@
+"""The JVM's counters file: what is in it, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum_control.core.errors import SensorError
+from quantum_control.sources import hsperfdata
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz.", min_size=1, max_size=40)
+LONGS = st.integers(-(2**63), 2**63 - 1)
+TEXTS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=30)
+
+
+def perfdata(counters, *, order="<", version=(2, 0), accessible=1):
+    """Bytes of a file that has `counters`, as HotSpot lays them out."""
+    entries = b""
+    for name, value in counters.items():
+        label = name.encode() + b"\0"
+        label += b"\0" * (-len(label) % 8)
+        if isinstance(value, int):
+            body, vector, kind = struct.pack(order + "q", value), 0, ord("J")
+        else:
+            body = value.encode() + b"\0"
+            vector, kind = len(body), ord("B")
+            body += b"\0" * (-len(body) % 8)
+        # The header of an entry has 20 bytes; 4 more align the value.
+        at = 20 + len(label) + (-(20 + len(label)) % 8)
+        head = struct.pack(order + "IIIBBBBI", at + len(body), 20, vector, kind, 0, 1, 1, at)
+        entries += (head + label).ljust(at, b"\0") + body
+    head = struct.pack(order + "BBBIIQII", *version, accessible, 32 + len(entries), 0, 0, 32, len(counters))
+    return hsperfdata.MAGIC + bytes([order == "<"]) + head + entries
+
+
+@given(counters=st.dictionaries(NAMES, st.one_of(LONGS, TEXTS)), order=st.sampled_from("<>"))
+def test_what_was_counted_is_read_in_either_byte_order(counters, order):
+    assert hsperfdata.parse(perfdata(counters, order=order)) == counters
+
+
+@given(data=st.binary(max_size=400))
+def test_garbage_is_refused(data):
+    with pytest.raises(SensorError, match="cafec0c0"):
+        hsperfdata.parse(data)
+
+
+@given(data=st.data())
+def test_a_damaged_file_gives_counters_or_a_sensor_error_and_nothing_else(data):
+    good = bytearray(perfdata({"sun.gc.a": 3, "java.version": "17", "sun.gc.b": -1}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        good[data.draw(st.integers(4, len(good) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        counters = hsperfdata.parse(bytes(good)[: data.draw(st.integers(0, len(good)))])
+    except SensorError:
+        return
+    assert all(isinstance(value, int | str) for value in counters.values())
+
+
+def test_a_file_that_is_being_set_up_or_of_another_version_is_refused():
+    with pytest.raises(SensorError, match="still setting"):
+        hsperfdata.parse(perfdata({}, accessible=0))
+    with pytest.raises(SensorError, match=r"version 1\.0"):
+        hsperfdata.parse(perfdata({}, version=(1, 0)))
+
+
+def test_a_process_that_is_no_jvm_or_none_at_all_is_told_apart():
+    with pytest.raises(SensorError, match="no hsperfdata file"):
+        hsperfdata.read(os.getpid())
+    with pytest.raises(SensorError, match="there is no process"):
+        hsperfdata.read(2**22 + 1)
