@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from quantum_control.core.resource import Resource, ResourceState
     from quantum_control.core.safety import GuardSettings
     from quantum_control.resources.adaptive import AdaptiveThreadPoolExecutor
+    from quantum_control.resources.buffer import BufferResource
     from quantum_control.resources.connections import ConnectionPoolResource
     from quantum_control.resources.executor import ResizableThreadPoolExecutor
     from quantum_control.resources.limiter import AsyncLimiter
     from quantum_control.resources.loadbalancer import LoadBalancerResource
+    from quantum_control.resources.memory import MemoryResource
     from quantum_control.resources.threads import ThreadPoolResource, register_pool, unregister_pool
 
 __version__ = "0.1.0"
@@ -33,12 +35,14 @@ _HOME = {
     "ActuatorError": "core.errors",
     "AdaptiveThreadPoolExecutor": "resources.adaptive",
     "AsyncLimiter": "resources.limiter",
+    "BufferResource": "resources.buffer",
     "ConfigError": "core.errors",
     "ConnectionPoolResource": "resources.connections",
     "Decision": "core.decision",
     "GuardSettings": "core.safety",
     "LifecycleError": "core.errors",
     "LoadBalancerResource": "resources.loadbalancer",
+    "MemoryResource": "resources.memory",
     "Objective": "core.physics",
     "Outcome": "core.decision",
     "PhysicsModel": "core.physics",
@@ -58,12 +62,14 @@ __all__ = [
     "ActuatorError",
     "AdaptiveThreadPoolExecutor",
     "AsyncLimiter",
+    "BufferResource",
     "ConfigError",
     "ConnectionPoolResource",
     "Decision",
     "GuardSettings",
     "LifecycleError",
     "LoadBalancerResource",
+    "MemoryResource",
     "Objective",
     "Outcome",
     "PhysicsModel",

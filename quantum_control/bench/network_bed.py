@@ -33,6 +33,7 @@ from quantum_control.bench.delay_line import open_tun
 from quantum_control.bench.namespace import Namespace
 from quantum_control.bench.probe import PERIOD, Probe
 from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.resources.queue_site import QueueSite
 
 START_SECONDS = 10.0
 """Longest that iperf3 may take to listen."""
@@ -109,18 +110,18 @@ class NetworkBed:
         self._stack.close()
 
     def set_rate(self, rate: float, limit: int | None = None) -> None:
-        """Change the rate of the bottleneck (bit/s); the limit inside of a tbf stays unless given (bytes)."""
+        """Change the rate of the bottleneck (bit/s); the limit stays, unless one is given."""
         self.rate = rate
         shape = f"rate {rate:.0f}bit burst {_burst(rate)}"
         if self._kind == "htb":
             self._tc(f"class change dev {BOTTLENECK} parent 1: classid 1:1 htb {shape} cburst {_burst(rate)}")
         else:
-            self._tc(f"qdisc change dev {BOTTLENECK} root tbf {shape} limit {limit or self.tbf_limit()}")
+            # A tbf hands its limit on to a leaf, whatever the leaf counts.
+            self._tc(f"qdisc change dev {BOTTLENECK} root tbf {shape} limit {limit or self.queue_limit()}")
 
-    def tbf_limit(self) -> int:
-        """Limit of the tbf, in bytes, as it is now."""
-        told = json.loads(self.router.run("tc", "-j", "-r", "qdisc", "show", "dev", BOTTLENECK, "root"))
-        return int(told[0]["options"]["limit"])
+    def queue_limit(self) -> int:
+        """Limit of the queue that packets wait in, in its own unit, as it is now."""
+        return QueueSite(BOTTLENECK, None, False, self.netns).read()[1]
 
     def listen(self, port: int = 5201) -> None:
         """Start an iperf3 server.

@@ -43,7 +43,7 @@ def test_what_waits_at_the_bottleneck_is_delayed_by_the_queue_over_the_rate():
 def test_a_queue_keeps_its_limit_when_the_rate_changes():
     with NetworkBed(10e6, limit=40_000) as bed:
         bed.set_rate(100e6)
-        assert bed.tbf_limit() == 40_000
+        assert bed.queue_limit() == 40_000
         assert "rate 100Mbit" in bed.router.run("tc", "qdisc", "show", "dev", BOTTLENECK)
 
 

@@ -1,0 +1,252 @@
+"""The limit of a queue at a network interface, as a resource whose setpoint is a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from math import inf
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.safety import Bounds, positive_int
+from quantum_control.resources.connection_kinds import client_module
+from quantum_control.resources.drain import Drain
+from quantum_control.resources.queue_site import QueueSite
+
+if TYPE_CHECKING:
+    from quantum_control.resources.queue_prometheus import NodeExporterCounts
+
+_log = logging.getLogger("quantum_control")
+
+TARGET_SECONDS = 0.02
+"""Longest wait that the limit allows where none is given: about the round trip to a server of the same
+country, and so the buffer that keeps a link busy under a few connections of that length."""
+
+SMALLEST = {"bytes": 4, "packets": 4, "microseconds": 1000}
+"""Least limit: in full packets, fewer than which do not let TCP notice a loss without a time-out
+(three duplicate acknowledgements); or 1 ms of CoDel's target."""
+
+LARGEST = {"bytes": 1 << 26, "packets": 1 << 16, "microseconds": 1_000_000}
+"""Largest limit where none is given: 64 MiB, 50 ms at 10 Gbit/s."""
+
+HANDS_OFF_SECONDS = 300.0
+"""Seconds for which a limit set by somebody else is left alone."""
+
+
+class QueueLimit(Resource):
+    """Steers how much may wait at an interface, so that nothing waits longer than `target_seconds`.
+
+    Parameters
+    ----------
+    interface
+        Its name, such as "eth0".
+    metric_source
+        Where the counts come from: None is netlink; `prometheus://HOST:PORT` a
+        Prometheus that has them from a node_exporter, as fresh as its scrapes.
+    instance
+        With a `metric_source`: label `instance` of this machine, where that knows more than one.
+    target_seconds
+        Longest wait in the queue: the limit follows what drains in that time.
+    parent
+        Class whose queue is meant, as `tc` writes it ("1:10", or "root"); not
+        needed where the interface has only one that has a limit.
+    replace
+        Where the queue is the kernel's own default, which cannot be changed in
+        place, put a bfifo there; what waits at that moment is lost. `release()`
+        brings the default back.
+    netns
+        Network namespace, as a name of `ip netns` or a path; None is this process's.
+    min_limit, max_limit
+        Bounds, in the unit of the queue.
+    hands_off
+        Seconds for which a limit that somebody else has set is left alone.
+    clock
+        Any callable that returns seconds and does not run backwards.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is out of range, or the interface has no queue that can be steered.
+    SensorError
+        The interface or the namespace is not there, or may not be looked at.
+    ActuatorError
+        `replace` failed.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        metric_source: str | None = None,
+        *,
+        target_seconds: float = TARGET_SECONDS,
+        instance: str | None = None,
+        parent: str | None = None,
+        replace: bool = False,
+        netns: str | None = None,
+        min_limit: int | None = None,
+        max_limit: int | None = None,
+        hands_off: float = HANDS_OFF_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 0.0 < target_seconds < inf:
+            raise ConfigError(f"target_seconds={target_seconds!r}: seconds, more than 0")
+        if not 0.0 <= hands_off < inf:
+            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
+        self._clock = clock
+        self._hands_off = hands_off
+        self._theirs_until = -inf
+        self._counts: NodeExporterCounts | None = None
+        self._site = site = QueueSite(interface, parent, replace, netns)
+        try:
+            self.unit = site.unit
+            grain = site.frame if site.unit == "bytes" else 1
+            least = SMALLEST[site.unit] * grain
+            self.min_size = positive_int("min_limit", least if min_limit is None else min_limit)
+            self.max_size = positive_int("max_limit", LARGEST[site.unit] if max_limit is None else max_limit)
+            Bounds(self.min_size, self.max_size)
+            _, self._original = site.read()
+            if metric_source is not None:
+                counts = client_module("prometheus", "queue_prometheus")
+                self._counts = counts.NodeExporterCounts(metric_source, interface, instance)
+        except BaseException:
+            self.release()
+            raise
+        self._ordered = self._original
+        self._drain = Drain(target_seconds, float(grain))
+
+    def measure_state(self) -> ResourceState:
+        """Limit that the drain rate asks for, over the limit.
+
+        Raises
+        ------
+        SensorError
+            The interface or its queue discipline has gone, or was replaced.
+        """
+        qdisc, limit = self._site.read()
+        self._notice(limit)
+        now, qdisc = (self._clock(), qdisc) if self._counts is None else self._counts(qdisc)
+        size = float(max(1, limit))
+        if self.unit == "packets":
+            self._drain.count(now, qdisc.sent_packets, qdisc.backlog_packets, qdisc.drops, limit)
+        else:
+            room = limit if self.unit == "bytes" else inf  # a CoDel's target is no room that could be full
+            self._drain.count(now, qdisc.sent_bytes, qdisc.backlog_bytes, qdisc.drops, room)
+        if self.unit == "microseconds":
+            return ResourceState.from_demand(1e6 * self._drain.target, size=size)
+        return ResourceState.from_demand(self._drain.demand(size), size=size)
+
+    def apply_control(self, new_size: int) -> None:
+        """Set the limit, and read it back; what is queued stays queued.
+
+        Raises
+        ------
+        ConfigError
+            Not a positive integer, or one past what the kernel can hold.
+        SafetyError
+            Somebody else has set the limit within the last `hands_off` seconds.
+        ActuatorError
+            It was not taken, or the queue is gone; the limit is what it was before.
+        """
+        if positive_int("new_size", new_size) > 0xFFFFFFFF:
+            raise ConfigError(f"new_size={new_size}: the kernel holds limits below 2**32")
+        try:
+            qdisc, limit = self._site.read()
+        except SensorError as error:
+            raise ActuatorError(f"setting the limit to {new_size}: {error}") from error
+        self._notice(limit)
+        left = self._theirs_until - self._clock()
+        if left > 0.0 and new_size != self._ordered:
+            raise SafetyError(
+                f"the limit was set to {self._ordered} by somebody else"
+                f" and is left alone for another {left:.0f} s"
+            )
+        self._ordered = limit if new_size == limit else self._site.write(qdisc, limit, new_size)
+
+    def get_metrics(self) -> dict[str, float]:
+        """Figures of the last measured interval; none before there was one.
+
+        `sent`: what has left, per second, in the unit of the limit (bytes for a
+        CoDel). `drops`: packets refused, per second. `wait_seconds`: mean time in
+        the queue (Little's law on the backlog at both ends of the interval).
+        `queue_depth`: backlog at its end. `drain_rate`: what drains per second
+        while something waits; nan before that was seen. `set_by_hand`: 1 while a
+        limit set by somebody else is left alone.
+
+        What has left is not called `throughput`, by which a controller looks for
+        the size beyond which there is no more of it: here the time decides.
+        """
+        return self._drain.metrics() | {"set_by_hand": float(self._theirs_until > self._clock())}
+
+    def snapshot(self) -> dict[str, object]:
+        """The setting as it was found, for `restore`, also by another process."""
+        site = self._site
+        return {
+            "interface": site.interface,
+            "parent": site.parent,
+            "kind": site.qdisc.kind,
+            "handle": site.qdisc.handle,
+            "limit": self._original,
+            "added": site.added,
+        }
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put back what `snapshot()` returned, here or before this process began.
+
+        Raises
+        ------
+        ActuatorError
+            Another queue discipline is there by now, or the kernel refuses.
+        """
+        site, limit = self._site, snapshot.get("limit")
+        if (snapshot.get("kind"), snapshot.get("handle")) != (site.qdisc.kind, site.qdisc.handle):
+            raise ActuatorError(
+                f"{site.interface} has {site.qdisc} by now, not what was recorded: {snapshot}"
+            )
+        if snapshot.get("added"):
+            site.added = True
+            self.release()
+        elif isinstance(limit, int):
+            self.apply_control(limit)
+
+    def release(self) -> None:
+        """Take away what `replace` has put there, and close the connection to the kernel.
+
+        Raises
+        ------
+        ActuatorError
+            The kernel refuses.
+        """
+        added, self._site.added = self._site.added, False
+        try:
+            if added:
+                self._site.remove()
+        finally:
+            self._site.close()
+            if self._counts is not None:
+                self._counts.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _notice(self, limit: int) -> None:
+        """Notice a limit that was not set here."""
+        if limit == self._ordered:
+            return
+        ordered, self._ordered = self._ordered, limit
+        self._theirs_until = self._clock() + self._hands_off
+        _log.warning(
+            "the limit of %s on %s was changed from %d to %d by somebody else; left alone for %g s",
+            self._site.qdisc,
+            self._site.interface,
+            ordered,
+            limit,
+            self._hands_off,
+        )
