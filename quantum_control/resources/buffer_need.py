@@ -21,6 +21,10 @@ FULL = 0.65
 """Share of a send buffer in flight from which on it is the limit: the kernel wakes a writer only once
 a third is free again (sk_stream_min_wspace)."""
 
+FORGET = 0.25
+"""Part of a permission that is of no use which is taken back per measurement while it fills queues:
+what a single odd round trip says is not believed at once."""
+
 QUEUED = 1.5
 """Round trip over the least one from which on the difference is taken for a queue, not for noise."""
 
@@ -52,6 +56,16 @@ class Need:
     bloated: bool = False
     """Some connection fills its buffer, and with it a queue."""
     connections: int = 0
+
+    def figures(self) -> dict[str, float]:
+        """Metrics that do not depend on what is steered."""
+        return {
+            "bytes_per_second": self.bytes_per_second,
+            "limited": self.limited,
+            "peer_limited": self.peer_limited,
+            "queueing_seconds": self.queueing,
+            "connections": float(self.connections),
+        }
 
 
 def need(last: Mapping[int, Connection], now: Iterable[Connection], elapsed: float) -> Need:
@@ -97,6 +111,53 @@ def need(last: Mapping[int, Connection], now: Iterable[Connection], elapsed: flo
         bloated=bloated,
         connections=count,
     )
+
+
+class Permission:
+    """How large a buffer may be, by what connections can make use of.
+
+    At least what was found, or has been of use since: a permission that nobody
+    uses costs nothing. It is taken back where it does harm: while a connection
+    fills a queue with its buffer, and while TCP holds more memory than `low`
+    bytes. What was taken back is forgotten, so that the size does not swing up
+    again as soon as the harm is over.
+    """
+
+    def __init__(self, found: int, low: int) -> None:
+        self._found = self._peak = found
+        self._low = low
+        self._standing = float(found)
+        self._lacking = 0.0
+
+    def update(self, size: float, asked: float, held: float, bloated: bool, used: int) -> float:
+        """Demand, as a size.
+
+        Parameters
+        ----------
+        size
+            In force.
+        asked
+            Size that is of use.
+        held
+            Largest that any connection has; 0 if there is none.
+        bloated
+            As in `Need`.
+        used
+            Bytes that TCP holds.
+        """
+        self._peak = max(self._peak, round(size))
+        if bloated and asked < self._standing:
+            self._standing += FORGET * (asked - self._standing)
+        self._standing = max(self._standing, asked)
+        if used > self._low:
+            # By what connections have and not by what they may have, so that memory which only comes
+            # free when they end does not make the size sink further at every step.
+            self._standing = min(self._standing, min(held or self._found, self._peak) * self._low / used)
+        # What is lacking is asked for on top of the next demand, as work that waits would be: the loop
+        # takes all demand past the size for a backlog, and what was a backlog before for no new demand.
+        demand = self._standing + min(self._lacking, self._standing)
+        self._lacking = max(0.0, demand - size)
+        return demand
 
 
 def _overhead(held: int, payload: int) -> float:

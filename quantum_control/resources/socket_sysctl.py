@@ -13,7 +13,7 @@ from typing import Self
 
 from quantum_control.core.errors import ConfigError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
-from quantum_control.resources.buffer_need import Need, need
+from quantum_control.resources.buffer_need import Permission, need
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.sysctls import ROOT, Sysctls, Values
 from quantum_control.resources.tcp_connections import Connection, connections
@@ -27,10 +27,6 @@ CAPS = {"core/rmem_max": RECEIVE, "core/wmem_max": SEND}
 
 LARGEST = 2**31 - 1
 """Largest buffer that the kernel takes: it keeps each in an int."""
-
-FORGET = 0.25
-"""Part of a permission that no connection can make use of which is taken back per measurement while
-it fills queues: what a single odd round trip says is not believed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +45,9 @@ class SocketBuffers(Resource):
     connections that are open. The size is the larger of the two, and they keep
     the proportion in which they were found.
 
-    Demand is what the connections can make use of (see `Need`), and at least
-    what was found, or has been of use since: a permission that nobody uses costs
-    nothing. It is taken back where it does harm: while a connection that fills
-    its buffer fills a queue with it, and while TCP holds more memory than the
-    first number of `tcp_mem`.
+    Demand is what the connections can make use of (see `Need`), as far as it
+    does no harm (see `Permission`): to the delay, or to the memory of TCP, which
+    is to stay below the first number of `tcp_mem`.
 
     Parameters
     ----------
@@ -109,9 +103,7 @@ class SocketBuffers(Resource):
         self._low = tcp_memory_low()
         self._set_bounds(min_bytes, max_bytes)
         self._ordered = self._found
-        self._standing = float(self._found)
-        self._peak = self._found  # largest size so far: no connection owes a larger buffer to us
-        self._lacking = 0.0
+        self._permission = Permission(self._found, self._low)
         self._last: _Sample | None = None
         self._metrics: dict[str, float] = {}
         if self._global_caps():
@@ -143,26 +135,19 @@ class SocketBuffers(Resource):
         self._sysctls.notice(sample.values)
         size = float(self._size(sample.values))
         if last is None or not sample.time > last.time:
-            return ResourceState.from_demand(self._standing, size=size)  # nothing to compare with yet
+            return ResourceState.from_demand(size, size=size)  # nothing to compare with yet
         before = {one.cookie: one for one in last.connections}
         wanted = need(before, sample.connections, sample.time - last.time)
-        demand = self._demand(wanted, sample.used)
-        self._metrics = {
+        self._metrics = wanted.figures() | {
             "needed_bytes": self._largest(wanted.receive, wanted.send),
             "held_bytes": self._largest(wanted.receive_held, wanted.send_held),
             "receive_max_bytes": float(sample.values[RECEIVE][-1]),
             "send_max_bytes": float(sample.values[SEND][-1]),
-            "bytes_per_second": wanted.bytes_per_second,
-            "limited": wanted.limited,
-            "peer_limited": wanted.peer_limited,
-            "queueing_seconds": wanted.queueing,
             "memory_share": sample.used / self._low,
-            "connections": float(wanted.connections),
         }
-        # What is lacking is asked for on top of the next demand, as work that waits would be: the loop
-        # takes all demand past the size for a backlog, and what was a backlog before for no new demand.
-        demand += min(self._lacking, demand)
-        self._lacking = max(0.0, demand - size)
+        demand = self._permission.update(
+            size, self._metrics["needed_bytes"], self._metrics["held_bytes"], wanted.bloated, sample.used
+        )
         return ResourceState.from_demand(demand, size=size)
 
     def apply_control(self, new_size: int) -> None:
@@ -190,7 +175,6 @@ class SocketBuffers(Resource):
             )
         self._sysctls.order(self._values(new_size))
         self._ordered = new_size
-        self._peak = max(self._peak, new_size)
 
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before the second measurement.
@@ -222,7 +206,7 @@ class SocketBuffers(Resource):
         self._sysctls.restore_from(snapshot)
         self._ordered = self._found = max(self._sysctls.found[name][-1] for name in (RECEIVE, SEND))
         self._most = {name: self._sysctls.found[name][-1] for name in (RECEIVE, SEND)}
-        self._standing = float(self._found)
+        self._permission = Permission(self._found, self._low)
 
     def release(self) -> None:
         """Put back all numbers as they were found, except those that somebody else has changed.
@@ -249,20 +233,6 @@ class SocketBuffers(Resource):
 
     def _sample(self) -> _Sample:
         return _Sample(self._clock(), self._sysctls.read(), connections(), tcp_memory_used())
-
-    def _demand(self, wanted: Need, used: int) -> float:
-        """Size that the connections can make use of, and no more than memory and delay allow."""
-        asked = self._largest(wanted.receive, wanted.send)
-        if wanted.bloated and asked < self._standing:
-            self._standing += FORGET * (asked - self._standing)
-        self._standing = max(self._standing, asked)
-        if used > self._low:
-            # By what connections have and not by what they may have, so that memory which only comes
-            # free when they end does not make the size sink further at every step. What is taken back
-            # is forgotten, or the size would swing up again as soon as memory is free.
-            held = self._largest(wanted.receive_held, wanted.send_held) or self._found
-            self._standing = min(self._standing, min(held, self._peak) * self._low / used)
-        return self._standing
 
     def _largest(self, receive: float, send: float) -> float:
         """Size of which the two directions have these parts at most."""

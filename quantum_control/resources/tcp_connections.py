@@ -22,6 +22,7 @@ NLMSG_ERROR = 2
 NLMSG_DONE = 3
 INET_DIAG_INFO = 2
 INET_DIAG_SKMEMINFO = 7
+INET_DIAG_CGROUP_ID = 21
 """Of <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>."""
 
 CARRYING = 1 << 1 | 1 << 4 | 1 << 8
@@ -50,6 +51,8 @@ class Connection:
 
     cookie: int
     """Which connection it is; never given twice while the machine is up."""
+    cgroup: int
+    """Number of the cgroup v2 that it belongs to (inode of its directory); 0 if the kernel does not say."""
     send_buffer: int
     """What it may hold for sending, the kernel's overhead included."""
     send_held: int
@@ -130,13 +133,15 @@ def _connection(answer: bytes, at: int, end: int) -> Connection | None:
     at += _HEADER.size + _MESSAGE
     memory: tuple[int, ...] = ()
     info = -1
-    length = 0
+    length = cgroup = 0
     while at + _ATTRIBUTE.size <= end:
         size, kind = _ATTRIBUTE.unpack_from(answer, at)
         if kind == INET_DIAG_SKMEMINFO:
             memory = _MEMORY.unpack_from(answer, at + _ATTRIBUTE.size)
         elif kind == INET_DIAG_INFO:
             info, length = at + _ATTRIBUTE.size, size - _ATTRIBUTE.size
+        elif kind == INET_DIAG_CGROUP_ID:
+            (cgroup,) = _COOKIE.unpack_from(answer, at + _ATTRIBUTE.size)
         at += (size + 3) & ~3
     if not memory or length < _INFO.size:
         return None
@@ -145,6 +150,7 @@ def _connection(answer: bytes, at: int, end: int) -> Connection | None:
     )
     return Connection(
         cookie=cookie,
+        cgroup=cgroup,
         send_buffer=memory[3],
         send_held=memory[5],
         send_queued=unsent + unacked * mss,

@@ -1,6 +1,7 @@
 """What connections can make use of, and the size that a controller comes to by it."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ MB = 1_000_000
 
 IDLE = Connection(
     cookie=1,
+    cgroup=0,
     send_buffer=2 * MB,
     send_held=0,
     send_queued=0,
@@ -167,6 +169,20 @@ def test_a_buffer_that_fills_a_queue_is_taken_back_to_what_is_of_use(site):
         of_use = COMFORT * 2 * 0.6e6 * 0.2 * 3 / 2
         assert sizes[-1] == pytest.approx(of_use, rel=0.05)
         assert max(sizes[-20:]) / min(sizes[-20:]) < 1.05
+
+
+@pytest.mark.parametrize("bandwidth", [0.6e6, 3e6, 50e6])
+def test_noise_around_every_threshold_does_not_make_the_size_swing(site, bandwidth):
+    noise = random.Random(1)
+    with site.resource() as resource:
+        controller = site.controller(resource)
+        sizes = []
+        for _ in range(120):
+            site.bandwidth = bandwidth * noise.uniform(0.95, 1.05)
+            site.queue = 0.2 * noise.uniform(0.3, 0.7)  # the round trip is 1.3 to 1.7 times the least
+            site.used = int(1e9 * noise.uniform(0.97, 1.03))
+            sizes += site.sizes(controller, 1)
+        assert max(sizes[-60:]) / min(sizes[-60:]) < 1.25
 
 
 def test_memory_under_pressure_shrinks_in_proportion_and_does_not_swing_back(site):
