@@ -1,0 +1,150 @@
+"""`quantum-control bench distance`: how much of a long line TCP can use, in pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum_control.bench.long_line import ARMS, SAMPLE, Line, run
+from quantum_control.core.errors import ConfigError, SensorError
+
+RESAMPLES = 4000
+FEWEST = 6
+"""Pairs below which no interval of confidence is given, but the range."""
+
+
+def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: int) -> None:
+    """Make the runs that are not in `directory` yet, one file each.
+
+    The arms of a pair come in an order drawn anew.
+
+    Raises
+    ------
+    ConfigError
+        The directory holds runs of another line; and as `run`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    record = directory / "settings.json"
+    if record.exists() and json.loads(record.read_text()) != asdict(line):
+        raise ConfigError(f"{record} says {record.read_text().strip()}, not {asdict(line)}; give another one")
+    record.write_text(json.dumps(asdict(line)) + "\n")
+    for pair in range(pairs):
+        for index in np.random.default_rng([seed, pair]).permutation(len(arms)).tolist():
+            place = _place(directory, pair, arms[index])
+            if place.exists():
+                continue
+            whole = place.with_suffix(".part")
+            whole.write_text(json.dumps(run(arms[index], line)))
+            whole.replace(place)
+        click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+
+
+def table(directory: Path, arms: Sequence[str]) -> str:
+    """Table of all complete pairs in `directory`, in Markdown.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    line = Line(**json.loads((directory / "settings.json").read_text()))
+    pairs = 0
+    while all(_place(directory, pairs, name).exists() for name in arms):
+        pairs += 1
+    if not pairs:
+        raise ConfigError(f"{directory} holds no complete pair of {', '.join(arms)}")
+    spread = "95 % bootstrap interval" if pairs >= FEWEST else "lowest, highest"
+    lines = [
+        f"{pairs} pairs; medians over them [{spread}]. {line.rate / 1e6:g} Mbit/s, {1e3 * line.distance:g} ms"
+        f" round trip: {line.product / 1e6:.2f} MB under way; bound {8 * line.bound / 1e6:.1f} Mbit/s of"
+        " payload.",
+        "",
+        f"| arm | % of the bound after {line.settled:g} s | from the start | p95 delay one way, ms"
+        " | sent again | processor per step, ms | share of one processor, % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rng = np.random.default_rng(0)
+    for name in arms:
+        runs = [json.loads(_place(directory, pair, name).read_text()) for pair in range(pairs)]
+        settled = np.array([100.0 * _speed(each["arrived"], line.settled) / line.bound for each in runs])
+        whole = np.array([100.0 * _speed(each["arrived"], 0.0) / line.bound for each in runs])
+        delay = np.array([1e3 * each["delay"] for each in runs])
+        again = np.array([float(each["retransmits"]) for each in runs])
+        steps = sum(each["steps"] for each in runs)
+        step = sum(each["cost"] for each in runs) / steps if steps else 0.0
+        cells = [
+            _median(settled, rng, 1),
+            _median(whole, rng, 1),
+            _median(delay, rng, 1),
+            _median(again, rng, 0),
+        ]
+        cells += [f"{1e3 * step:.2f}", f"{100.0 * step / SAMPLE:.2f}"] if steps else ["", ""]
+        lines.append(f"| {ARMS[name].title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _speed(arrived: Sequence[tuple[float, int]], since: float) -> float:
+    """Payload per second from the first sample at or after `since`; from 0 bytes at 0 s if that is 0."""
+    times, counts = zip(*arrived, strict=True)
+    if since <= 0.0:
+        return float(counts[-1] / times[-1])
+    first = next((i for i, at in enumerate(times) if at >= since), len(times) - 1)
+    if first == len(times) - 1:
+        raise SensorError(f"no two samples after {since:g} s: the run was too short")
+    return float((counts[-1] - counts[first]) / (times[-1] - times[first]))
+
+
+def _median(values: NDArray[np.float64], rng: np.random.Generator, digits: int) -> str:
+    if values.size < FEWEST:
+        low, high = values.min(), values.max()
+    else:
+        picks = rng.integers(0, values.size, (RESAMPLES, values.size))
+        low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
+    return f"{np.median(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _place(directory: Path, pair: int, arm: str) -> Path:
+    return directory / f"{pair:04d}-{arm}.json"
+
+
+@click.command("distance")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--pairs", default=30, show_default=True, type=click.IntRange(1), help="Pairs to have in the end."
+)
+@click.option("--rate", default=Line().rate, show_default=True, help="Bit/s of the line.")
+@click.option("--distance", default=Line().distance, show_default=True, help="Seconds of a round trip.")
+@click.option("--seconds", default=Line().seconds, show_default=True, help="Length of one transfer.")
+@click.option("--settled", default=Line().settled, show_default=True, help="Seconds left out as the start.")
+@click.option("--seed", default=1, show_default=True, help="Of the order of the arms.")
+@click.option(
+    "--arm", "arms", multiple=True, type=click.Choice(list(ARMS)), help="Only these; by default all."
+)
+def command(
+    directory: Path,
+    pairs: int,
+    rate: float,
+    distance: float,
+    seconds: float,
+    settled: float,
+    seed: int,
+    arms: tuple[str, ...],
+) -> None:
+    """Compare the control of TCP's buffers with fixed ones, over a long line.
+
+    Needs root, iperf3, /dev/net/tun and a cgroup v2 hierarchy. Raw data are kept in
+    DIRECTORY, one file per run; a benchmark that was interrupted goes on where it was.
+    """
+    chosen = arms or tuple(ARMS)
+    measure(directory, Line(rate, distance, seconds, settled), pairs, chosen, seed)
+    click.echo(table(directory, chosen))
+
+
+if __name__ == "__main__":
+    command()

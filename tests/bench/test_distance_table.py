@@ -1,0 +1,74 @@
+"""What `bench distance` says of runs that are there."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from quantum_control.bench.distance import command, measure, table
+from quantum_control.bench.long_line import Line
+from quantum_control.core.errors import ConfigError, SensorError
+
+LINE = Line(rate=8e6, distance=0.5, seconds=10.0, settled=4.0)
+
+
+def put(directory, pair, arm, *, share, steps=0):
+    """A run that carried nothing for 4 s, and then `share` of the bound."""
+    directory.mkdir(exist_ok=True)
+    (directory / "settings.json").write_text(
+        json.dumps({"rate": LINE.rate, "distance": 0.5, "seconds": 10.0, "settled": 4.0})
+    )
+    speed = share * LINE.bound
+    arrived = [[t / 2, max(0.0, (t / 2 - 4.0) * speed)] for t in range(1, 21)]
+    (directory / f"{pair:04d}-{arm}.json").write_text(
+        json.dumps(
+            {"arrived": arrived, "delay": 0.01, "retransmits": 3, "cost": 0.002 * steps, "steps": steps}
+        )
+    )
+
+
+def test_the_bound_is_the_payload_that_the_line_can_carry():
+    assert LINE.bound == pytest.approx(1e6 * 1448 / 1514)
+    assert LINE.product == 500_000
+
+
+def test_the_start_is_left_out_of_the_one_figure_and_in_the_other(tmp_path):
+    put(tmp_path, 0, "default", share=0.4)
+    put(tmp_path, 0, "sysctl", share=0.97, steps=40)
+    told = table(tmp_path, ["default", "sysctl"])
+    assert "| 40.0 [40.0, 40.0] | 24.0 [24.0, 24.0] | 10.0 [10.0, 10.0] | 3 [3, 3] |  |  |" in told
+    assert "| 97.0 [97.0, 97.0] | 58.2 [58.2, 58.2] | 10.0 [10.0, 10.0] | 3 [3, 3] | 2.00 | 0.40 |" in told
+    assert "lowest, highest" in told
+
+
+def test_only_whole_pairs_count_and_with_enough_of_them_there_is_an_interval(tmp_path):
+    for pair in range(7):
+        put(tmp_path, pair, "default", share=0.3 + 0.01 * pair)
+    put(tmp_path, 7, "large", share=1.0)
+    told = table(tmp_path, ["default"])
+    assert told.startswith("7 pairs")
+    assert "95 % bootstrap interval" in told
+    assert "| 33.0 [3" in told
+
+
+def test_no_pair_or_a_run_that_is_too_short_is_told(tmp_path):
+    put(tmp_path, 0, "default", share=0.4)
+    with pytest.raises(ConfigError, match="no complete pair of large"):
+        table(tmp_path, ["large"])
+    (tmp_path / "0000-default.json").write_text(json.dumps({"arrived": [[0.5, 10]], "delay": 0.0}))
+    with pytest.raises(SensorError, match="too short"):
+        table(tmp_path, ["default"])
+
+
+def test_runs_of_another_line_are_not_mixed_in(tmp_path):
+    put(tmp_path, 0, "default", share=0.4)
+    with pytest.raises(ConfigError, match="give another one"):
+        measure(tmp_path, Line(), 1, ["default"], 1)
+
+
+def test_runs_that_are_there_are_not_made_again(tmp_path):
+    put(tmp_path, 0, "default", share=0.4)
+    arguments = [str(tmp_path), "--pairs", "1", "--rate", "8e6", "--distance", "0.5", "--seconds", "10"]
+    result = CliRunner().invoke(command, [*arguments, "--settled", "4", "--arm", "default"])
+    assert result.exit_code == 0, result.output
+    assert "| 40.0 [40.0, 40.0] |" in result.output
