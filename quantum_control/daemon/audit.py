@@ -1,0 +1,169 @@
+"""The record of every decision: append-only files of JSON lines, bounded in size."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from quantum_control.core.decision import Decision
+from quantum_control.core.resource import ResourceState
+
+_log = logging.getLogger("quantum_control")
+
+NAME = "audit.jsonl"
+
+FLUSH_SECONDS = 0.2
+"""Longest time until a decision is in the file."""
+
+MOST_WAITING = 100_000
+"""Lines that are kept while the disk does not take them; older ones are lost then, which is told."""
+
+Record = dict[str, Any]
+
+
+def record(
+    when: float, resource: str, mode: str, decision: Decision, real: ResourceState | None, interval: float
+) -> Record:
+    """Make what is recorded of a decision; `when` in seconds since 1970.
+
+    `real` is what was measured, where a twin was steered in its place.
+    """
+    state = decision.state
+    seen = real if real is not None else state
+    line: Record = {
+        "time": round(when, 3),
+        "resource": resource,
+        "mode": mode,
+        "outcome": decision.outcome.value,
+    }
+    if seen is not None and state is not None:
+        line["demand"], line["size"] = _short(seen.demand), _short(seen.size)
+        if real is not None and mode == "shadow":
+            line["as_if_demand"], line["as_if_size"] = _short(state.demand), _short(state.size)
+    line["force"], line["wanted"] = _short(decision.force), _short(decision.wanted)
+    line["allowed"], line["interval"] = decision.allowed, interval
+    if decision.reasons:
+        line["why"] = list(decision.reasons)
+    return line
+
+
+def _short(value: float) -> float | None:
+    """Six digits are more than any of this is known to; JSON has no NaN and no infinity."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+class AuditLog:
+    """Appends records, on a thread of its own so that a slow disk delays no step.
+
+    Parameters
+    ----------
+    folder
+        Where the files are: audit.jsonl is the latest, audit.jsonl.1 the one before.
+    file_bytes, files
+        Size at which a file is closed, and how many are kept.
+    """
+
+    def __init__(self, folder: Path, file_bytes: int, files: int) -> None:
+        self.path = folder / NAME
+        self.lost = 0
+        """Records that the disk did not take."""
+        self._file_bytes = file_bytes
+        self._files = files
+        self._waiting: deque[bytes] = deque()
+        self._file: BinaryIO | None = None
+        self._failing = False
+        self._ending = threading.Event()
+        self._encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+        self._thread = threading.Thread(target=self._run, name="quantum_control audit", daemon=True)
+        self._thread.start()
+
+    def write(self, line: Record) -> None:
+        """Append a record; returns at once."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append(self._encode(line).encode() + b"\n")
+
+    def close(self) -> None:
+        """Write what is left, and end."""
+        self._ending.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while not self._ending.wait(FLUSH_SECONDS):
+            self._flush()
+        self._flush()
+        if self._file is not None:
+            self._file.close()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            self._append(b"".join(lines))
+        except OSError as error:
+            self.lost += len(lines)
+            if not self._failing:
+                _log.error("audit log %s cannot be written, steering goes on without: %s", self.path, error)
+            self._failing = True
+            self._file = None
+        else:
+            self._failing = False
+
+    def _append(self, content: bytes) -> None:
+        if self._file is None:
+            # Unbuffered: what is written is with the kernel, so that it survives the death of the process.
+            self._file = self.path.open("ab", buffering=0)
+        if self._file.tell() + len(content) > self._file_bytes and self._file.tell():
+            self._file.close()
+            self._file = None
+            self._rotate()
+            self._file = self.path.open("ab", buffering=0)
+        self._file.write(content)
+
+    def _rotate(self) -> None:
+        for number in range(self._files - 1, 0, -1):
+            older = self.path.with_name(f"{NAME}.{number}")
+            newer = self.path.with_name(f"{NAME}.{number - 1}") if number > 1 else self.path
+            if newer.exists():
+                newer.replace(older)
+
+
+def read_records(folder: Path, resource: str | None = None, since: float = 0.0) -> Iterator[Record]:
+    """Records, oldest first; lines that are damaged are left out.
+
+    Parameters
+    ----------
+    resource
+        Of this one only; None is all.
+    since
+        Seconds since 1970.
+    """
+    files = sorted(folder.glob(f"{NAME}.*"), key=_age, reverse=True)
+    for path in (*files, folder / NAME):
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            continue
+        with file:
+            for line in file:
+                try:
+                    found = json.loads(line)
+                except ValueError:
+                    continue
+                if not isinstance(found, dict) or not isinstance(found.get("time"), int | float):
+                    continue
+                if found["time"] >= since and resource in (None, found.get("resource")):
+                    yield found
+
+
+def _age(path: Path) -> int:
+    number = path.suffix.removeprefix(".")
+    return int(number) if number.isdigit() else 0

@@ -1,0 +1,184 @@
+"""`quantum-control run`, `check`, `init`, `discover` and `restore`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantum_control.config import Config
+from quantum_control.config_file import read_config
+from quantum_control.core.discovery import Found
+from quantum_control.core.errors import ConfigError
+from quantum_control.core.plugins import load, names
+from quantum_control.core.recovery import Fate
+
+CONFIG = click.argument("config", type=click.Path(path_type=Path))
+
+NOT_RESTORED = 3
+"""Exit code when an original could not be put back."""
+
+TEMPLATE = """\
+# What `quantum-control run` steers. `quantum-control check FILE` says whether it is right.
+
+# Journal of originals, audit log, what was learnt. Made if it is missing.
+state_directory = "/var/lib/quantum_control"
+# Control socket and locks: the same for all daemons of a machine.
+runtime_directory = "/run/quantum_control"
+# Who may write to the control socket may steer.
+socket_mode = "0660"
+
+[log]
+level = "info"      # info: one line per change; warning: silence but for trouble
+format = "human"    # or "json"
+
+[audit]
+file_bytes = 16777216
+files = 8
+
+# What every resource has unless it says otherwise.
+[defaults]
+mode = "shadow"     # observe: only measure; shadow: decide and record, touch nothing; active: steer
+interval = 1.0      # seconds
+
+# One section for each resource; the name is yours.
+# [resources.web]
+# kind = "KIND"                        # one of: {kinds}
+# mode = "shadow"
+# options = {{}}                         # arguments of its type; passwords as "env:NAME" or "file:PATH"
+# physics_model = "optomechanical"     # one of: {laws}
+# auto_tune = false
+# min_size = 1
+# max_size = 100
+# quiet = ["22:00-06:00", "sat,sun"]   # no changes then; local time
+# hold_off = 0.0                       # seconds from one change to the next
+# manual_hold = 3600.0                 # seconds for which a size set by hand is left alone
+# roll_back = true                     # put the original back where steering costs more
+# guard = {{ slew_up = 10.0, slew_down = 2.0, dead_band = 0.0, hysteresis = 0.0 }}
+# objective = {{ waiting = 3.0, size = 1.0, change = 0.3 }}
+# budget = "database"                  # shares this budget with others
+#
+# [budgets.database]
+# total = 100
+# reserve = 10
+"""
+
+
+@click.command("run")
+@CONFIG
+def run(config: Path) -> None:
+    """Steer what CONFIG names, until SIGTERM; SIGHUP reads it anew."""
+    from quantum_control.daemon.supervisor import supervise
+
+    sys.exit(supervise(config))
+
+
+@click.command("check")
+@CONFIG
+@click.option("--schema", is_flag=True, help="Print the JSON schema for editors instead; CONFIG is not read.")
+def check(config: Path, schema: bool) -> None:
+    """Say everything that is wrong with CONFIG; touch nothing."""
+    if schema:
+        click.echo(json.dumps(Config.model_json_schema(), indent=2))
+        return
+    found = read_config(config)
+    for name, section in found.resources.items():
+        click.echo(f"{name}: {section.kind}, {section.mode}, every {section.interval:g} s")
+    click.echo(f"{config} is right: {len(found.resources)} resources")
+
+
+@click.command("init")
+@CONFIG
+def init(config: Path) -> None:
+    """Write a commented configuration to CONFIG, which must not exist."""
+    text = TEMPLATE.format(kinds=", ".join(names("resources")), laws=", ".join(names("physics")))
+    _write_new(config, text)
+    click.echo(f"wrote {config}; `quantum-control discover` shows what could be steered here")
+
+
+@click.command("discover")
+@click.option("--write", type=click.Path(path_type=Path), help="Write the configuration to this new file.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def discover(write: Path | None, as_json: bool) -> None:
+    """Look for what could be steered here, and make a configuration of it in shadow mode."""
+    found, troubles = _found()
+    for trouble in troubles:
+        click.echo(trouble, err=True)
+    if as_json:
+        listed = [{"kind": f.kind, "name": f.name, "options": dict(f.options), "note": f.note} for f in found]
+        click.echo(json.dumps(listed, indent=2, default=str))
+        return
+    text = "".join(configuration(found))
+    if write is None:
+        click.echo(text, nl=False)
+        return
+    _write_new(write, text)
+    click.echo(f"wrote {write}: {len(found)} resources in shadow mode; next: quantum-control run {write}")
+
+
+@click.command("restore")
+@CONFIG
+@click.option("--force", is_flag=True, help="Also sizes that somebody else has changed since.")
+def restore(config: Path, force: bool) -> None:
+    """Put back what a daemon that is gone has changed."""
+    from quantum_control.daemon.supervisor import put_back
+
+    done = put_back(read_config(config), force=force, tell=click.echo)
+    if not done:
+        click.echo("nothing to restore")
+    if any(each.fate is Fate.FAILED for each in done):
+        sys.exit(NOT_RESTORED)
+
+
+def _found() -> tuple[list[Found], list[str]]:
+    """What all finders find, with names made unique, and what went wrong."""
+    found: dict[str, Found] = {}
+    troubles = []
+    for name in names("discovery"):
+        try:
+            for each in load("discovery", name)():
+                unique, number = each.name, 2
+                while unique in found:
+                    unique, number = f"{each.name}-{number}", number + 1
+                found[unique] = Found(each.kind, unique, each.options, each.note)
+        except Exception as error:  # noqa: BLE001 - a finder may be anyone's; the others go on
+            troubles.append(f"looking for {name}: {type(error).__name__}: {error}")
+    return list(found.values()), troubles
+
+
+def configuration(found: list[Found]) -> Iterator[str]:
+    """Give the TOML text of a configuration in shadow mode."""
+    yield '# As found by `quantum-control discover`.\n\n[defaults]\nmode = "shadow"\n'
+    for each in found:
+        yield "".join(f"\n# {line}" for line in each.note.splitlines())
+        yield f"\n[resources.{_toml(each.name)}]\nkind = {_toml(each.kind)}\n"
+        if each.options:
+            yield f"options = {_toml(dict(each.options))}\n"
+    if not found:
+        yield "\n# Nothing was found that could be steered here; `quantum-control init` shows what can be.\n"
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML; JSON's strings, numbers and lists are TOML's as well."""
+    if isinstance(value, dict):
+        inside = ", ".join(
+            f"{_toml(str(key))} = {_toml(each)}" for key, each in value.items() if each is not None
+        )
+        return f"{{ {inside} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    return json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{str(path)!r} exists already; give a new name, or move it away") from None
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error

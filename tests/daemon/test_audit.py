@@ -1,0 +1,114 @@
+"""The audit log: append-only, bounded, readable whatever happened to it; and what is read from it."""
+
+import json
+
+import numpy as np
+import pytest
+from daemons import wait_for
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum_control import ConfigError, Objective
+from quantum_control.daemon.audit import AuditLog, read_records
+from quantum_control.daemon.history import moment, told
+from quantum_control.daemon.worth import FEWEST, replayed, shadowed
+
+
+def line(time, resource="web", **more):
+    return {"time": float(time), "resource": resource, **more}
+
+
+def test_what_is_written_is_read_in_order(tmp_path):
+    log = AuditLog(tmp_path, 100_000, 3)
+    for time in range(100):
+        log.write(line(time, resource="ab"[time % 2]))
+    log.close()
+    assert [each["time"] for each in read_records(tmp_path)] == list(range(100))
+    assert [each["time"] for each in read_records(tmp_path, "a", since=90.0)] == [90, 92, 94, 96, 98]
+
+
+def test_files_are_rotated_and_bounded(tmp_path):
+    for turn in range(12):
+        log = AuditLog(tmp_path, 70_000, 3)
+        for number in range(500):
+            log.write(line(turn * 500 + number, filler="x" * 50))
+        log.close()
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) == 3
+    assert max(sizes) <= 70_000
+    times = [each["time"] for each in read_records(tmp_path)]
+    assert times == sorted(times)
+    assert times[-1] == 5999
+
+
+def test_a_disk_that_takes_nothing_is_told_once_and_does_not_stop_anything(tmp_path, caplog):
+    log = AuditLog(tmp_path / "missing", 70_000, 3)
+    log.write(line(1))
+    wait_for(lambda: log.lost == 1)
+    log.write(line(2))
+    wait_for(lambda: log.lost == 2)
+    assert caplog.text.count("steering goes on without") == 1
+    (tmp_path / "missing").mkdir()
+    log.write(line(3))
+    log.close()
+    assert [each["time"] for each in read_records(tmp_path / "missing")] == [3]
+
+
+@given(garbage=st.binary(max_size=200))
+def test_damaged_lines_are_left_out(tmp_path_factory, garbage):
+    folder = tmp_path_factory.mktemp("audit")
+    good = json.dumps(line(1)).encode()
+    (folder / "audit.jsonl").write_bytes(good + b"\n" + garbage + b"\n" + good + b"\n" + good[:9])
+    assert len(list(read_records(folder, "web"))) >= 2
+
+
+@pytest.mark.parametrize("since", ["yesterday", "10 m", "-3h", "99999999-01-01"])
+def test_a_time_that_is_none_is_refused(since):
+    with pytest.raises(ConfigError, match="write 10m"):
+        moment(since)
+
+
+def test_times_may_be_spans_or_moments():
+    assert moment("") == 0.0
+    assert moment("2h") == pytest.approx(moment("120m"), abs=5.0)
+    assert moment("1970-01-02T00:00+00:00") == 86_400.0
+
+
+def shadow(count, demand, size, twin):
+    return [
+        line(time, demand=demand, size=size, as_if_demand=demand, as_if_size=twin + time % 2)
+        for time in range(count)
+    ]
+
+
+def test_a_twin_that_costs_less_is_worth_something():
+    played = shadowed(shadow(600, 8.0, 40.0, 10.0), Objective())
+    assert played.saving == pytest.approx(1.0 - (10.5 + 0.3) / 40.0, abs=0.01)
+    assert played.interval[0] <= played.saving <= played.interval[1]
+    assert "saves" in told(played, "as it was", "shadow")
+
+
+def test_a_twin_that_costs_more_is_said_to():
+    assert "costs more" in told(shadowed(shadow(600, 8.0, 10.0, 40.0), Objective()), "as it was", "shadow")
+
+
+def test_too_little_says_nothing():
+    with pytest.raises(ConfigError, match=f"{FEWEST} are the least"):
+        shadowed(shadow(FEWEST - 1, 8.0, 10.0, 40.0), Objective())
+
+
+def test_a_replay_meets_the_flow_that_was_recorded():
+    rng = np.random.default_rng(3)
+    flow = rng.poisson(20.0, 600).astype(float)
+    demand, backlog = [], 0.0
+    for new in flow:
+        demand.append(backlog + new)
+        backlog = max(backlog + new - 60.0, 0.0)
+    played = replayed(demand, [60.0] * 600, "optomechanical", auto_tune=False, objective=Objective())
+    assert played.mean_size == 60.0
+    assert 18.0 < played.other_size < 40.0
+    assert played.saving > 0.2
+    fixed = replayed(
+        demand, [60.0] * 600, "optomechanical", auto_tune=False, objective=Objective(), bounds=(60, 60)
+    )
+    assert fixed.saving == 0.0
