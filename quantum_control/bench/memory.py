@@ -1,0 +1,134 @@
+"""`quantum-control bench memory`: heaps of a real JVM, in pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+import click
+import numpy as np
+
+from quantum_control.bench.allocator import Allocator, Load, read_latencies
+from quantum_control.bench.memory_arms import ARMS, INTERVAL, SOFT, start
+from quantum_control.bench.memory_results import Results, Run, place, write
+from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.resources.heap_sizing import PRICE
+from quantum_control.resources.jvm_heap import FLAG
+from quantum_control.resources.jvm_local import LocalJvm
+
+PHASES = {
+    "small, quiet": (60.0, 30.0),
+    "small, busy": (60.0, 250.0),
+    "large, busy": (300.0, 180.0),
+    "large, quiet": (300.0, 30.0),
+}
+"""Live set, MiB, and allocation, MiB per second. Busy is as much as a core and the collector sustain
+beside each other on two cores."""
+
+MAXIMUM = "-Xmx1600m"
+"""Five times the largest live set: what an owner who is unsure gives it."""
+
+OPTIONS = ("-XX:+UseZGC", MAXIMUM, "-XX:ZUncommitDelay=1")
+
+SAMPLE = 0.25
+"""Seconds between two readings of the heap."""
+
+
+@click.command("memory")
+@click.option("--pairs", default=30, show_default=True, help="Runs of every arm on the same requests.")
+@click.option("--phase-seconds", default=6.0, show_default=True, help="Length of each of the four phases.")
+@click.option(
+    "--part",
+    type=click.Choice(["jvm", "cgroup"]),
+    default="jvm",
+    show_default=True,
+    help="Heaps of a JVM, or limits of a control group.",
+)
+@click.option("--price", default=PRICE, show_default=True, help="Cores that one GiB is worth (JVM).")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the raw data. A run that was interrupted goes on where it was.",
+)
+@click.option(
+    "--seed", default=1, show_default=True, help="Of the requests, the phases and the order of the arms."
+)
+def command(pairs: int, phase_seconds: float, part: str, price: float, out: Path, seed: int) -> None:
+    """Compare the control with fixed sizes and its peers, on real memory.
+
+    Each pair runs every arm, in an order drawn anew, through the same requests
+    and phases, also in an order drawn anew: a small or a large live set, with
+    much or little allocation. Needs Java: scripts/install-servers.
+    """
+    if pairs < 1 or not phase_seconds >= 2.0 or not price > 0.0:
+        raise ConfigError("--pairs needs 1 or more, --phase-seconds 2 or more, --price more than 0")
+    out.mkdir(parents=True, exist_ok=True)
+    _check_settings(out, {"part": part, "phase_seconds": phase_seconds, "price": price, "seed": seed})
+    if part == "cgroup":
+        click.echo(import_module("quantum_control.bench.memory_cgroup").run(pairs, out, seed))
+        return
+    for pair in range(pairs):
+        for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():
+            if not place(out, pair, name).exists():
+                write(place(out, pair, name), run_arm(name, phase_seconds, price, (seed, pair)))
+        click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+    results = Results(out, ARMS, pairs, price)
+    click.echo(
+        f"{len(results.pairs)} pairs, 4 phases of {phase_seconds:g} s, {os.cpu_count()} cores, {MAXIMUM},"
+        f" a GiB worth {price:g} cores. Median over pairs [95 % bootstrap interval].\n"
+    )
+    click.echo(results.table(list(SOFT)))
+
+
+def run_arm(name: str, phase_seconds: float, price: float, seed: tuple[int, int]) -> Run:
+    """Run one arm through the phases of one pair, in the order that the seed gives them."""
+    rng = np.random.default_rng((*seed, 0))
+    order = [list(PHASES)[index] for index in rng.permutation(len(PHASES)).tolist()]
+    loads = [Load(phase_seconds, *PHASES[phase]) for phase in order]
+    options = [*OPTIONS, f"-XX:{FLAG}={SOFT[name]}m"] if name in SOFT else OPTIONS
+    rows: list[tuple[float, int, int, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        latencies = Path(folder) / "latencies"
+        with Allocator(loads, options=options, seed=int(rng.integers(2**31)), latencies=latencies) as program:
+            jvm = LocalJvm(program.pid)
+            steering = start(name, program.pid, price)
+            program.go()
+            began, until = time.monotonic(), phase_seconds * len(loads)
+            step_at = INTERVAL
+            while (now := time.monotonic() - began) < until and program.running:
+                try:
+                    reading = jvm.read()
+                    rows.append((now, reading.used, reading.committed, reading.collector_seconds))
+                    if now >= step_at:
+                        step_at += INTERVAL
+                        steering.step()
+                except SensorError:
+                    break  # it has ended
+                time.sleep(max(0.0, SAMPLE - (time.monotonic() - began - now)))
+            seconds = time.monotonic() - began
+            program.wait()
+        served = read_latencies(latencies)
+    return Run(
+        phases=order,
+        phase_seconds=phase_seconds,
+        samples=np.array(rows),
+        requests=served.astype(np.float32),
+        control_cpu=steering.cost / seconds,
+    )
+
+
+def _check_settings(out: Path, settings: dict[str, object]) -> None:
+    """Keep the settings with the data, and refuse to mix data of different ones."""
+    path = out / "settings.json"
+    settings["cores"] = os.cpu_count()
+    if not path.exists():
+        path.write_text(json.dumps(settings, indent=1) + "\n")
+        return
+    kept = json.loads(path.read_text())
+    if kept != settings:
+        raise ConfigError(f"{out} has the data of {kept}, not of {settings}; give another --out")

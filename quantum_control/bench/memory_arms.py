@@ -1,0 +1,124 @@
+"""The arms of the heap benchmark: what sets SoftMaxHeapSize while the program runs."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from math import nan, sqrt
+
+from quantum_control.core.controller import QuantumController
+from quantum_control.core.resource import Resource
+from quantum_control.resources.heap_sizing import GIB, PRICE
+from quantum_control.resources.jvm_heap import FLAG, MIN_HEAP, JvmHeap
+from quantum_control.resources.jvm_local import LocalJvm
+
+MIB = 2**20
+
+INTERVAL = 0.5
+"""Seconds between two steps of whatever steers."""
+
+FIXED = (192, 288, 432, 648, 972)
+"""Sizes of the fixed heaps, MiB."""
+
+DEFAULT, RULE = "default", "square-root rule"
+
+MODELS = ("optomechanical", "parametric", "coherent")
+
+RATE_MEMORY = 0.95**INTERVAL
+"""Weight of the past in MemBalancer's allocation rate: .95 a second."""
+
+SPEED_MEMORY = 0.5
+"""The same of its collecting speed, from one collection to the next."""
+
+
+class Steering(ABC):
+    """What sets the heap; `cost` is the processor time of its steps, in seconds."""
+
+    def __init__(self) -> None:
+        self.cost = 0.0
+
+    def step(self) -> None:
+        """One interval has passed."""
+        began = time.thread_time()
+        self._step()
+        self.cost += time.thread_time() - began
+
+    @abstractmethod
+    def _step(self) -> None:
+        """Measure and set."""
+
+
+class Still(Steering):
+    """The heap stays as it was given at the start."""
+
+    def step(self) -> None:
+        """Nothing to do, and nothing to count."""
+
+    def _step(self) -> None:
+        """Nothing."""
+
+
+class Rule(Steering):
+    """MemBalancer's limit L + sqrt(L·g/(s·c)), set as it comes out.
+
+    g is smoothed by `RATE_MEMORY`, s (live set over processor seconds of a
+    collection) by `SPEED_MEMORY`, c is the price of a byte.
+    """
+
+    def __init__(self, pid: int, price: float) -> None:
+        super().__init__()
+        self._jvm = LocalJvm(pid)
+        self._price = price / GIB
+        self._last = self._jvm.read()
+        self._rate = self._speed = nan
+        self._pending = 0.0  # processor seconds since the last collection that was seen
+
+    def _step(self) -> None:
+        now, last = self._jvm.read(), self._last
+        self._last = now
+        rate = (now.allocated - last.allocated) / (now.time - last.time)
+        self._rate = rate if self._rate != self._rate else rate + RATE_MEMORY * (self._rate - rate)
+        self._pending += now.collector_seconds - last.collector_seconds
+        collections = (now.collections - last.collections) / 3.0  # ZGC pauses three times
+        if collections >= 1.0 and self._pending > 0.0 and now.live == now.live:
+            speed = now.live * collections / self._pending
+            self._pending = 0.0
+            self._speed = (
+                speed if self._speed != self._speed else speed + SPEED_MEMORY * (self._speed - speed)
+            )
+        if self._speed == self._speed and now.live == now.live:
+            limit = now.live + sqrt(now.live * self._rate / (self._speed * self._price))
+            self._jvm.set_flag(FLAG, round(min(max(limit, MIN_HEAP), now.maximum)))
+
+
+class Ours(Steering):
+    """The controller with one of its laws."""
+
+    def __init__(self, pid: int, model: str, price: float) -> None:
+        super().__init__()
+        self.resource: Resource = JvmHeap(pid, price=price)
+        self.controller = QuantumController(self.resource, model, interval=INTERVAL)
+
+    def _step(self) -> None:
+        self.controller.optimize()
+
+
+def fixed(size: int) -> str:
+    """Name of the arm with a fixed heap of `size` MiB."""
+    return f"fixed {size} MiB"
+
+
+SOFT: Mapping[str, int] = {fixed(size): size for size in FIXED}
+"""Fixed arms: MiB of heap from the start."""
+
+ARMS = (DEFAULT, *SOFT, RULE, *MODELS)
+
+
+def start(name: str, pid: int, price: float = PRICE) -> Steering:
+    """What steers in the arm `name`."""
+    if name == RULE:
+        return Rule(pid, price)
+    if name in MODELS:
+        return Ours(pid, name, price)
+    return Still()

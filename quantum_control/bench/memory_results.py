@@ -1,0 +1,173 @@
+"""Raw data of the heap benchmark, and the table made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum_control.core.errors import ConfigError
+from quantum_control.resources.heap_sizing import GIB
+from quantum_control.simulation.traffic import FloatArray
+
+RESAMPLES = 2000
+"""Of the bootstrap over pairs."""
+
+SUFFIX = ".npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm in one pair."""
+
+    phases: Sequence[str]
+    """In the order in which they ran."""
+    phase_seconds: float
+    samples: FloatArray
+    """Rows of seconds, bytes used, bytes committed, and processor seconds of the collector so far."""
+    requests: NDArray[np.float32]
+    """Rows of phase (index), seconds at which it was due, and seconds that it took."""
+    control_cpu: float
+    """Processor time of what steered, over elapsed time. Unit 1."""
+
+    def figures(self) -> tuple[float, float, float]:
+        """Mean heap committed, bytes; cores of the collector; 99th percentile of the latency, seconds."""
+        time, _, committed, spent = self.samples.T
+        heap = float(np.sum(committed[:-1] * np.diff(time)) / (time[-1] - time[0]))
+        cores = float((spent[-1] - spent[0]) / (time[-1] - time[0]))
+        return heap, cores, float(np.percentile(self.requests[:, 2], 99))
+
+
+def place(folder: Path, pair: int, arm: str) -> Path:
+    """Where the raw data of one arm in one pair are."""
+    return folder / f"{pair:04d} {arm}{SUFFIX}"
+
+
+def write(path: Path, run: Run) -> None:
+    """Write one arm of one pair, whole or not at all; the columns are the fields of `Run`."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            phases=np.array(run.phases),
+            phase_seconds=np.array(run.phase_seconds),
+            samples=run.samples,
+            requests=run.requests,
+            control_cpu=np.array(run.control_cpu),
+        )
+    part.replace(path)
+
+
+def read(path: Path) -> Run:
+    """One arm in one pair.
+
+    Raises
+    ------
+    ConfigError
+        The file is no raw data of this benchmark.
+    """
+    try:
+        with np.load(path) as columns:
+            return Run(
+                phases=columns["phases"].tolist(),
+                phase_seconds=float(columns["phase_seconds"]),
+                samples=columns["samples"],
+                requests=columns["requests"],
+                control_cpu=float(columns["control_cpu"]),
+            )
+    except (KeyError, ValueError, OSError) as error:
+        raise ConfigError(f"{path} is no raw data of this benchmark ({error}); give another folder") from None
+
+
+class Results:
+    """All pairs of one folder in which every arm has run.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+
+    def __init__(self, folder: Path, arms: Sequence[str], pairs: int, price: float) -> None:
+        self.pairs = [pair for pair in range(pairs) if all(place(folder, pair, arm).exists() for arm in arms)]
+        if not self.pairs:
+            raise ConfigError(f"{folder} has no pair in which every arm has run")
+        self._price = price / GIB
+        runs = {arm: [read(place(folder, pair, arm)) for pair in self.pairs] for arm in arms}
+        self.figures = {arm: np.array([run.figures() for run in of]) for arm, of in runs.items()}
+        """By arm, rows (a pair each) of heap in bytes, cores of the collector, p99 in seconds."""
+        self.control = {arm: float(np.mean([run.control_cpu for run in of])) for arm, of in runs.items()}
+
+    def cost(self, arm: str) -> FloatArray:
+        """Cores of the collector and of what the heap is worth, a pair each."""
+        heap, cores, _ = self.figures[arm].T
+        total: FloatArray = cores + self._price * heap
+        return total
+
+    def best(self, fixed: Sequence[str]) -> str:
+        """Of the `fixed` arms the one of the least cost over all pairs: the best in hindsight."""
+        return min(fixed, key=lambda arm: float(np.median(self.cost(arm))))
+
+    def beside_fixed(self, arm: str, fixed: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+        """Compare with fixed heaps that are alike in one way: a pair each, nan where none is.
+
+        The heap over that of a fixed heap of the same collector time, and the collector time over
+        that of a fixed heap of the same size. Between measured heaps it is interpolated, in logarithms.
+        """
+        heaps, cores = [], []
+        for pair, (heap, core, _) in enumerate(self.figures[arm]):
+            points = sorted((self.figures[each][pair, 0], self.figures[each][pair, 1]) for each in fixed)
+            size, spent = np.log(points).T
+            # More heap must not cost more collecting, or there would be two answers.
+            spent = np.minimum.accumulate(spent)
+            heaps.append(heap / _between(-np.log(core), -spent, size))
+            cores.append(core / _between(np.log(heap), size, spent))
+        return np.array(heaps), np.array(cores)
+
+    def table(self, fixed: Sequence[str]) -> str:
+        """Return everything as a Markdown table, losses included."""
+        best = self.best(fixed)
+        lines = [
+            f"Over the best fixed heap ({best}); at last over fixed heaps that are alike in one of both",
+            "",
+            "| arm | heap, MiB | collector, cores | p99, ms | cost | heap | collector time"
+            " | heap at the same collector time | collector time at the same heap |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        base = self.figures[best]
+        for arm in sorted(self.figures, key=lambda arm: float(np.median(self.cost(arm)))):
+            own = self.figures[arm]
+            heap, cores, p99 = np.median(own, axis=0)
+            cells = [
+                _interval(self.cost(arm) / self.cost(best)),
+                _interval(own[:, 0] / base[:, 0]),
+                _interval(own[:, 1] / base[:, 1]),
+                *(("", "") if arm in fixed else map(_interval, self.beside_fixed(arm, fixed))),
+            ]
+            lines.append(
+                f"| {arm} | {heap / 2**20:.0f} | {cores:.3f} | {1e3 * p99:.1f} | {' | '.join(cells)} |"
+            )
+        lines.append("")
+        for arm, share in self.control.items():
+            if share > 0.0:
+                lines.append(f"- Control of {arm}: {share:.2%} of one core.")
+        return "\n".join(lines)
+
+
+def _between(at: float, xs: FloatArray, ys: FloatArray) -> float:
+    """Return exp(y) at `at`; nan outside of the xs, which ascend."""
+    return float(np.exp(np.interp(at, xs, ys, left=np.nan, right=np.nan)))
+
+
+def _interval(ratios: FloatArray) -> str:
+    known = ratios[np.isfinite(ratios)]
+    if not known.size:
+        return "none alike"
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(known, (RESAMPLES, known.size)), axis=1)
+    low, high = np.percentile(medians, (2.5, 97.5))
+    missing = f" ({known.size} of {ratios.size} pairs)" if known.size < ratios.size else ""
+    return f"{np.median(known):.2f} [{low:.2f}, {high:.2f}]{missing}"
