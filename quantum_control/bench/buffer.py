@@ -1,0 +1,118 @@
+"""`quantum-control bench buffer`: limits of a queue before a link whose rate changes, in pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+import numpy as np
+
+from quantum_control.bench.queue_course import DEFAULT, Course, run
+from quantum_control.bench.queue_results import Results, place, read, write
+from quantum_control.core.errors import ConfigError
+
+FIXED = (15_000, 25_000, 50_000, 100_000, 150_000, 250_000)
+"""Fixed limits, bytes: 12 to 200 ms at 10 Mbit/s, 1.2 to 20 ms at 100 Mbit/s."""
+
+MODELS = ("optomechanical", "parametric", "coherent", "auto")
+
+KNOWN = "bdp"
+"""Arm that is told each rate at the moment of its change, and sets the bandwidth-delay product."""
+
+ARMS = ("default", *map(str, FIXED), KNOWN, *MODELS)
+"""By the names that files and options use; a number is a fixed limit in bytes."""
+
+
+def title(arm: str) -> str:
+    """What an arm is called in the table."""
+    if arm.isdigit():
+        return f"fixed, {arm}"
+    named = {"default": "kernel's default", KNOWN: "bandwidth-delay product, told the rate"}
+    return named.get(arm, f"steered, {arm}")
+
+
+@click.command("buffer")
+@click.option("--pairs", default=30, show_default=True, type=click.IntRange(1), help="Runs of every arm.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the raw data. A run that was interrupted goes on where it was.",
+)
+@click.option("--seconds", default=Course().seconds, show_default=True, help="Length of each phase.")
+@click.option("--distance", default=Course().distance, show_default=True, help="Round trip, s.")
+@click.option("--streams", default=Course().streams, show_default=True, help="TCP connections.")
+@click.option("--target", default=Course().target, show_default=True, help="Longest wait to steer for, s.")
+@click.option("--interval", default=Course().interval, show_default=True, help="Seconds between steps.")
+@click.option("--seed", default=1, show_default=True, help="Of the order of arms and phases.")
+@click.option("--arm", "chosen", multiple=True, type=click.Choice(ARMS), help="Only these; by default all.")
+def command(
+    pairs: int,
+    out: Path,
+    seconds: float,
+    distance: float,
+    streams: int,
+    target: float,
+    interval: float,
+    seed: int,
+    chosen: tuple[str, ...],
+) -> None:
+    """Compare limits of a queue before a link that changes between 10 and 100 Mbit/s.
+
+    Each pair runs every arm, in an order drawn anew, with the same order of
+    the rates. TCP connections (iperf3) keep the link busy, a probe measures what
+    a small packet waits. All of it in network namespaces of its own. Needs
+    root, iproute2, iperf3 and /dev/net/tun.
+    """
+    if not seconds >= 2.0:
+        raise ConfigError(f"--seconds={seconds:g}: 2 or more, or there is nothing but the change")
+    course = Course(seconds=seconds, distance=distance, streams=streams, target=target, interval=interval)
+    out.mkdir(parents=True, exist_ok=True)
+    _agree(out / "settings.json", {**course.settings(), "seed": seed, "cores": os.cpu_count()})
+    arms = chosen or ARMS
+    for pair in range(pairs):
+        rng = np.random.default_rng((seed, pair))
+        order = rng.permutation(course.rates).tolist()
+        for arm in rng.permutation(ARMS).tolist():
+            if arm in arms and not place(out, pair, arm).exists():
+                write(place(out, pair, arm), run(course, order, *_way(arm, course)))
+                click.echo(f"pair {pair + 1} of {pairs}: {title(arm)}", err=True)
+    results = Results(out, arms, pairs, course.rates)
+    click.echo(
+        f"{len(results.pairs)} pairs, phases of {seconds:g} s, {streams} connections, round trip"
+        f" {1e3 * distance:g} ms, {os.cpu_count()} cores. Limits in bytes, medians over pairs; throughput"
+        " and p95 of the delay over those of the best fixed limit of the rate [95 % bootstrap interval,"
+        " or the range of fewer than 6 pairs].\n"
+    )
+    fixed = [arm for arm in arms if arm.isdigit()]
+    if results.pairs and fixed:
+        click.echo(results.table(fixed, title))
+        click.echo(_cost(out, results.pairs, [arm for arm in arms if arm in MODELS], course))
+
+
+def _way(arm: str, course: Course) -> tuple[dict[float, int] | None, str]:
+    """Limit of each rate, or else the model, of an arm."""
+    if arm in MODELS:
+        return None, arm
+    if arm == KNOWN:
+        return {rate: round(rate / 8.0 * course.distance) for rate in course.rates}, ""
+    return dict.fromkeys(course.rates, DEFAULT if arm == "default" else int(arm)), ""
+
+
+def _cost(out: Path, pairs: list[int], models: list[str], course: Course) -> str:
+    """What the control took of a processor."""
+    lines = []
+    for arm in models:
+        phases = [phase for pair in pairs for phase in read(place(out, pair, arm))]
+        share = sum(phase.cpu for phase in phases) / (course.seconds * len(phases))
+        lines.append(f"{arm}: {100.0 * share:.3f} % of one core, a step every {course.interval:g} s")
+    return "\n" + "\n".join(lines)
+
+
+def _agree(record: Path, settings: dict[str, object]) -> None:
+    """Keep the settings with the data; refuse data of others."""
+    if record.exists() and json.loads(record.read_text()) != settings:
+        raise ConfigError(f"{record} has the data of {record.read_text().strip()}; give another --out")
+    record.write_text(json.dumps(settings) + "\n")
