@@ -15,6 +15,9 @@ from quantum_control.bench.long_line import ARMS, SAMPLE, Line, run
 from quantum_control.core.errors import ConfigError, SensorError
 
 RESAMPLES = 4000
+ATTEMPTS = 3
+"""Times that a run is made whose iperf3 fails."""
+
 FEWEST = 6
 """Pairs below which no interval of confidence is given, but the range."""
 
@@ -40,9 +43,19 @@ def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: 
             if place.exists():
                 continue
             whole = place.with_suffix(".part")
-            whole.write_text(json.dumps(run(arms[index], line)))
+            whole.write_text(json.dumps(_run(arms[index], line)))
             whole.replace(place)
         click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+
+
+def _run(name: str, line: Line) -> dict[str, object]:
+    """Make one run, again if iperf3 failed; the attempts are counted."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return run(name, line) | {"attempts": attempt}
+        except SensorError as error:
+            click.echo(f"{name}: {error} (attempt {attempt})", err=True)
+    return run(name, line) | {"attempts": ATTEMPTS}
 
 
 def table(directory: Path, arms: Sequence[str]) -> str:

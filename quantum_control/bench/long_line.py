@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,12 @@ STARTS = {"tcp_rmem": (4096, 131072), "tcp_wmem": (4096, 16384)}
 SAMPLE = 0.5
 """Seconds between steps, and between samples of what has arrived."""
 
+
+CGROUP = "quantum-control-bench"
+"""What names of cgroups of our own begin with; the number of the process and the end follow."""
+
+LISTEN_SECONDS = 10.0
+"""Longest that iperf3 may take to listen."""
 
 LEAVE_SECONDS = 5.0
 """Longest that processes which have ended may stay in their cgroup."""
@@ -104,7 +110,9 @@ def run(name: str, line: Line) -> dict[str, object]:
     arm = ARMS[name]
     with ExitStack() as stack:
         # Before the network, to be removed after it: a cgroup goes only when its processes have gone.
-        cgroups = [stack.enter_context(_cgroup(side)) for side in ("client", "server")] if arm.steer else []
+        cgroups = (
+            [stack.enter_context(own_cgroup(side)) for side in ("client", "server")] if arm.steer else []
+        )
         bed = stack.enter_context(NetworkBed(line.rate, distance=line.distance, limit=round(line.product)))
         ends = (bed.client, bed.server)
         receive, send = arm.maxima(line)
@@ -117,7 +125,7 @@ def run(name: str, line: Line) -> dict[str, object]:
             controllers.append(QuantumController(arm.steer(end, cgroup), interval=SAMPLE))
             stack.callback(controllers[-1].stop)
         with _member(cgroups[1] if cgroups else None):
-            bed.listen()
+            listen(bed)
         probe = stack.enter_context(bed.probe())
         began = time.monotonic()
         with _member(cgroups[0] if cgroups else None):
@@ -151,10 +159,35 @@ def _write(name: str, most: int) -> None:
     Path("/proc/sys/net/ipv4", name).write_text(" ".join(map(str, (*STARTS[name], most))))
 
 
+def listen(bed: NetworkBed) -> None:
+    """Start an iperf3 server, and look whether it listens without connecting to it.
+
+    A connection to try it is a client for iperf3, which turns away the next
+    one until it has noticed that this one is gone.
+
+    Raises
+    ------
+    ConfigError
+        iperf3 is not installed, or does not listen.
+    """
+    bed.server.start(["iperf3", "--server"])
+    until = time.monotonic() + LISTEN_SECONDS
+    while not bed.server.run("ss", "--no-header", "--tcp", "--listening", "--numeric", "sport = :5201"):
+        if time.monotonic() > until:
+            raise ConfigError(
+                f"iperf3 does not listen after {LISTEN_SECONDS:g} s; is it installed? apt-get install iperf3"
+            )
+        time.sleep(0.02)
+
+
 @contextmanager
-def _cgroup(side: str) -> Iterator[Path]:
-    """A cgroup of our own."""
-    made = cgroup2_root() / f"quantum-control-bench-{os.getpid()}-{side}"
+def own_cgroup(side: str) -> Iterator[Path]:
+    """A cgroup of our own, and none of a benchmark that was killed."""
+    for left in cgroup2_root().glob(f"{CGROUP}-*-{side}"):
+        if not Path("/proc", left.name.split("-")[-2]).exists():
+            with suppress(OSError):  # somebody else was quicker
+                left.rmdir()
+    made = cgroup2_root() / f"{CGROUP}-{os.getpid()}-{side}"
     made.mkdir()
     try:
         yield made

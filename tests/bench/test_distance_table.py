@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from quantum_control.bench import distance
 from quantum_control.bench.distance import command, measure, table
 from quantum_control.bench.long_line import Line
 from quantum_control.core.errors import ConfigError, SensorError
@@ -64,6 +65,30 @@ def test_runs_of_another_line_are_not_mixed_in(tmp_path):
     put(tmp_path, 0, "default", share=0.4)
     with pytest.raises(ConfigError, match="give another one"):
         measure(tmp_path, Line(), 1, ["default"], 1)
+
+
+def test_a_run_whose_transfer_fails_is_made_again_and_that_is_kept(tmp_path, monkeypatch):
+    answers = iter([SensorError("reset"), {"arrived": []}])
+
+    def run(name, line):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(distance, "run", run)
+    measure(tmp_path, LINE, 1, ["default"], 1)
+    assert json.loads((tmp_path / "0000-default.json").read_text())["attempts"] == 2
+
+
+def test_a_transfer_that_keeps_failing_is_told(tmp_path, monkeypatch):
+    def run(name, line):
+        raise SensorError("reset")
+
+    monkeypatch.setattr(distance, "run", run)
+    with pytest.raises(SensorError, match="reset"):
+        measure(tmp_path, LINE, 1, ["default"], 1)
+    assert not (tmp_path / "0000-default.json").exists()
 
 
 def test_runs_that_are_there_are_not_made_again(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from integration.host_network import children, host_network, require_namespaces
 
 from quantum_control import QuantumController
+from quantum_control.bench.long_line import listen
 from quantum_control.bench.namespace import Namespace
 from quantum_control.bench.network_bed import NetworkBed
 from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
@@ -75,7 +76,7 @@ def test_a_long_distance_gets_the_buffers_that_it_can_use_and_all_is_restored():
         ends = (bed.client, bed.server)
         for end in ends:
             narrow(end)
-        bed.listen()
+        listen(bed)
         resources = [SocketBuffers(end.path) for end in ends]
         controllers = [QuantumController(resource, interval=0.5) for resource in resources]
         transfer = bed.send(9.0)
@@ -93,6 +94,27 @@ def test_a_long_distance_gets_the_buffers_that_it_can_use_and_all_is_restored():
         for controller in controllers:
             controller.stop()
         assert [settings(end) for end in ends] == [FOUND, FOUND]
+
+
+def test_a_buffer_that_only_makes_a_queue_longer_is_taken_back():
+    rate, distance = 10e6, 0.02
+    with NetworkBed(rate, distance=distance, limit=3_000_000) as bed:  # two seconds of waiting and more
+        found = {"tcp_rmem": (4096, 131072, 1_000_000), "tcp_wmem": (4096, 16384, 1_000_000)}
+        for name, value in found.items():
+            numbers(bed.client, name, value)
+        listen(bed)
+        resource = SocketBuffers(bed.client.path)
+        controller = QuantumController(resource, interval=0.5)
+        controller.optimize()
+        bed.send(60.0)  # ended with the network
+        until = time.monotonic() + 50.0
+        while controller.size > 250_000 and time.monotonic() < until:
+            time.sleep(0.5)
+            controller.optimize()
+        assert controller.size <= 250_000
+        assert resource.get_metrics()["queueing_seconds"] > distance
+        controller.stop()
+        assert settings(bed.client) == found
 
 
 def test_only_the_namespace_that_is_meant_is_changed(namespace):

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -144,6 +145,17 @@ def test_a_limited_connection_gets_what_the_line_can_use_and_the_size_then_rests
         assert site.numbers("ipv4/tcp_wmem")[2] >= 20e6
         assert max(sizes[-20:]) / min(sizes[-20:]) < 1.01
         assert max(sizes) < 200e6
+
+
+@pytest.mark.parametrize("bandwidth", [20e6, 50e6, 200e6])
+def test_the_size_passes_what_is_of_use_once_at_most_and_then_comes_down_to_it(site, bandwidth):
+    site.bandwidth = bandwidth
+    with site.resource() as resource:
+        sizes = site.sizes(site.controller(resource), 30)
+    peak = sizes.index(max(sizes))
+    assert sizes[:peak] == sorted(sizes[:peak])
+    assert all(after < 1.02 * before for before, after in pairwise(sizes[peak:]))
+    assert max(sizes) < 1.6 * sizes[-1]
 
 
 def test_an_idle_namespace_is_left_as_it_was_found(site):
