@@ -47,6 +47,8 @@ class Balancer(ABC):
 
     dead_band: float = 0.1
     """Relative change of weight that is not worth an order."""
+    outlives_boot: bool = False
+    """Whether what is set is there still when this machine has started anew, as in a file."""
 
     @abstractmethod
     def read(self) -> Reading:
@@ -67,6 +69,17 @@ class Balancer(ABC):
         ActuatorError
             Refused or not to be reached; what was set already has been put back.
         """
+
+    def snapshot(self) -> dict[str, object]:
+        """All that was found beyond weights; JSON. Empty where weights are everything."""
+        return {}
+
+    def recall(self, snapshot: Mapping[str, object]) -> None:  # noqa: B027 - nothing to do if that was empty
+        """Take what `snapshot()` has said, in another process, for what is to come back."""
+
+    def name_of(self, address: str) -> str:
+        """Name that `add` gives to the server at `address`."""
+        return address
 
     def add(self, address: str) -> str:
         """Take the server at `address` ("host:port") into the set, drained; return its name.

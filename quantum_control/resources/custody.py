@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from quantum_control.core.errors import ActuatorError
 from quantum_control.resources.balancer import Balancer, Reading
@@ -111,11 +111,38 @@ class Custody:
         }
         if weights:
             self.order(weights)
+        self._remove_added()
+
+    def put_back(self, weights: Mapping[str, int], added: Sequence[str]) -> None:
+        """Set these weights, of those that are still there, and take out what was `added`.
+
+        They are what another process has found; what is there now is its doing.
+
+        Raises
+        ------
+        SensorError
+            It cannot be read; nothing was done.
+        ActuatorError
+            The balancer did not take them, or requests hold on to what was added.
+        """
+        there = self.balancer.read().back_ends
+        kept = {name: weight for name, weight in weights.items() if name in there}
+        changed = {name: weight for name, weight in kept.items() if there[name].weight != weight}
+        changed |= {name: 0 for name in added if name in there and there[name].weight}
+        if changed:
+            self.balancer.write(changed)
+        for name, weight in kept.items():
+            self.original[name] = self.ordered[name] = weight
+            self.foreign.pop(name, None)
+        self.added.update(name for name in added if name in there)
+        self._remove_added()
+
+    def _remove_added(self) -> None:
         for name in list(self.added):
             if not self.remove(name):
                 raise ActuatorError(
                     f"{self.balancer!r}: {name} was added and requests hold on to it; it gets no new ones."
-                    " Release once more when they have ended"
+                    " Release or restore once more when they have ended"
                 )
 
     def _forget(self, reading: Reading) -> None:

@@ -12,22 +12,27 @@ import base64
 import http.client
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.envoy_endpoints import (
+    endpoint_name,
+    endpoint_weight,
+    endpoints,
+    host_name,
+    localities,
+    plain,
+)
+from quantum_control.resources.whole_file import replace_file
 
 TIMEOUT = 2.0
 """Seconds for the admin interface to answer; it takes milliseconds."""
 
 PATIENCE = 3
 """Readings after which endpoints that Envoy has not taken up are an error; it takes milliseconds too."""
-
-DRAINED = ("DRAINING", "UNHEALTHY", "TIMEOUT")
-"""`health_status` of an endpoint that gets no new requests."""
 
 
 class Envoy(Balancer):
@@ -52,6 +57,8 @@ class Envoy(Balancer):
     ConfigError
         The environment variable is not set, the file cannot be read, or both are given.
     """
+
+    outlives_boot = True
 
     def __init__(
         self,
@@ -86,8 +93,8 @@ class Envoy(Balancer):
         hosts = self._hosts()
         back_ends = {}
         behind = []
-        for name, endpoint in _endpoints(self._load(), self._cluster):
-            weight = _weight(endpoint)
+        for name, endpoint in endpoints(self._load(), self._cluster):
+            weight = endpoint_weight(endpoint)
             host = hosts.get(name)
             if host is None or (weight and weight != host.get("weight", 1)):
                 behind.append(name)
@@ -116,14 +123,26 @@ class Envoy(Balancer):
     def write(self, weights: Mapping[str, int]) -> None:
         """Move a new endpoint file into place, or leave the old one whole."""
         document = self._load_to_write()
-        endpoints = dict(_endpoints(document, self._cluster))
+        there = dict(endpoints(document, self._cluster))
         for name, weight in weights.items():
-            if name not in endpoints:
+            if name not in there:
                 raise ActuatorError(f"{self!r} has no endpoint {name!r} any more; nothing was changed")
             if not 0 <= weight <= FULL_WEIGHT:
                 raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
-            self._set(name, endpoints[name], weight)
+            self._set(name, there[name], weight)
         self._replace(document)
+
+    def snapshot(self) -> dict[str, object]:
+        """The endpoint file as it was found."""
+        if self._found is None:
+            self._load()
+        return {"file": (self._found or b"").decode("utf-8", "surrogateescape")}
+
+    def recall(self, snapshot: Mapping[str, object]) -> None:
+        """Put the file back to the byte once its endpoints are as they were."""
+        self._found = str(snapshot["file"]).encode("utf-8", "surrogateescape")
+        for name, endpoint in endpoints(json.loads(self._found), self._cluster):
+            self._health[name] = endpoint.get("health_status")
 
     def add(self, address: str) -> str:
         """Add an endpoint to the first locality of the file, drained."""
@@ -134,15 +153,17 @@ class Envoy(Balancer):
             "health_status": "DRAINING",
         }
         self._health[address] = None
-        _localities(document, self._cluster)[0].setdefault("lb_endpoints", []).append(added)
+        localities(document, self._cluster)[0].setdefault("lb_endpoints", []).append(added)
         self._replace(document)
         return address
 
     def remove(self, name: str) -> bool:
         """Take an endpoint out of the file; Envoy lets its requests end."""
         document = self._load_to_write()
-        for locality in _localities(document, self._cluster):
-            locality["lb_endpoints"] = [e for e in locality.get("lb_endpoints", ()) if _name(e) != name]
+        for locality in localities(document, self._cluster):
+            locality["lb_endpoints"] = [
+                e for e in locality.get("lb_endpoints", ()) if endpoint_name(e) != name
+            ]
         self._replace(document)
         return True
 
@@ -155,7 +176,7 @@ class Envoy(Balancer):
             raise SensorError(f"{self!r}: the endpoint file cannot be read: {error}") from error
         try:
             document = json.loads(content)
-            list(_endpoints(document, self._cluster))
+            list(endpoints(document, self._cluster))
         except (ValueError, TypeError, KeyError, LookupError) as error:
             raise SensorError(
                 f"{self!r}: {self._path} holds no JSON with the endpoints of this cluster ({error});"
@@ -172,7 +193,7 @@ class Envoy(Balancer):
             raise ActuatorError(f"{error}; nothing was changed") from error
 
     def _set(self, name: str, endpoint: dict[str, Any], weight: int) -> None:
-        drained = _weight(endpoint) == 0
+        drained = endpoint_weight(endpoint) == 0
         if weight == 0:
             if not drained:
                 self._health[name] = endpoint.get("health_status")
@@ -191,25 +212,11 @@ class Envoy(Balancer):
 
     def _replace(self, document: Any) -> None:
         content = (json.dumps(document, indent=1) + "\n").encode()
-        if self._found is not None and document == json.loads(self._found):
+        if self._found is not None and plain(document) == plain(json.loads(self._found)):
             content = self._found
-        temporary = ""
         try:
-            status = self._path.stat()
-            with tempfile.NamedTemporaryFile(
-                dir=self._path.parent, prefix=".quantum-control-", delete=False
-            ) as file:
-                temporary = file.name
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), status.st_mode & 0o7777)
-                if os.geteuid() == 0:
-                    os.fchown(file.fileno(), status.st_uid, status.st_gid)
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
+            replace_file(self._path, content)
         except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
             raise ActuatorError(
                 f"{self!r}: the endpoint file cannot be replaced: {error}. It is as it was;"
                 " its directory has to be writable for this process"
@@ -236,7 +243,7 @@ class Envoy(Balancer):
         try:
             clusters = {one["name"]: one for one in json.loads(body)["cluster_statuses"]}
             statuses = clusters[self._cluster].get("host_statuses", ()) if self._cluster in clusters else None
-            hosts = {} if statuses is None else {_host_name(host): host for host in statuses}
+            hosts = {} if statuses is None else {host_name(host): host for host in statuses}
         except (ValueError, TypeError, KeyError) as error:
             raise SensorError(
                 f"{self!r}: `/clusters?format=json` gave {response.status} and no clusters ({error!r});"
@@ -267,31 +274,3 @@ def _secret(variable: str, file: str) -> str:
         raise ConfigError(
             f"the authorization file {file} cannot be read ({type(error).__name__}); put user:password there"
         ) from None
-
-
-def _localities(document: Any, cluster: str) -> list[dict[str, Any]]:
-    for resource in document["resources"]:
-        if resource.get("cluster_name") == cluster and resource["endpoints"]:
-            localities: list[dict[str, Any]] = resource["endpoints"]
-            return localities
-    raise LookupError(f"no endpoints of cluster {cluster!r}")
-
-
-def _endpoints(document: Any, cluster: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for locality in _localities(document, cluster):
-        for endpoint in locality.get("lb_endpoints", ()):
-            yield _name(endpoint), endpoint
-
-
-def _name(endpoint: dict[str, Any]) -> str:
-    return _host_name(endpoint["endpoint"])
-
-
-def _host_name(holder: dict[str, Any]) -> str:
-    address = holder["address"]["socket_address"]
-    return f"{address['address']}:{address['port_value']}"
-
-
-def _weight(endpoint: dict[str, Any]) -> int:
-    drained = endpoint.get("health_status") in DRAINED
-    return 0 if drained else int(endpoint.get("load_balancing_weight", 1))

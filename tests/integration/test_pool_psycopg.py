@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
 
-from integration.pool_load import Clients, eventually, postgres, steer
+from integration.pool_load import Clients, backends, eventually, postgres, steer
 from psycopg_pool import ConnectionPool, TooManyRequests
 
 from quantum_control.core.controller import QuantumController
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.integration
 CLIENTS = 12
 
 
-@pytest.fixture(scope="module")
-def server():
-    with postgres() as running:
-        yield running
-
-
 @pytest.fixture
 def pool(server):
     with ConnectionPool(
@@ -35,15 +29,6 @@ def pool(server):
     ) as pool:
         pool.wait()
         yield pool
-
-
-def backends(server, application="pooled"):
-    """Connections as the server itself counts them."""
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        row = admin.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [application]
-        ).fetchone()
-    return row[0]
 
 
 def sleeper(pool, seconds=0.01):

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
 
-from integration.pool_load import postgres
+from integration.pool_load import backends
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quantum_control.core.controller import QuantumController
@@ -18,21 +18,6 @@ from quantum_control.resources.connections import ConnectionPoolResource
 pytestmark = pytest.mark.integration
 
 CLIENTS = 12
-
-
-@pytest.fixture(scope="module")
-def server():
-    with postgres() as running:
-        yield running
-
-
-def backends(server, application="pooled"):
-    """Connections as the server itself counts them."""
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        row = admin.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [application]
-        ).fetchone()
-    return row[0]
 
 
 async def run_clients(pool, number, seconds, stop, counts):

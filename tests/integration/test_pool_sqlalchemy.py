@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import psycopg
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="pip install 'quantum-control[sqlalchemy]'")
 
-from integration.pool_load import Clients, eventually, postgres, steer
+from integration.pool_load import Clients, backends, eventually, steer
 from sqlalchemy import create_engine, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -23,12 +22,6 @@ pytestmark = pytest.mark.integration
 CLIENTS = 12
 
 
-@pytest.fixture(scope="module")
-def server():
-    with postgres() as running:
-        yield running
-
-
 def url(server, application="engine"):
     return f"postgresql+psycopg://postgres@127.0.0.1:{server.port}/postgres?application_name={application}"
 
@@ -38,14 +31,6 @@ def engine(server):
     engine = create_engine(url(server), pool_size=4, max_overflow=2, pool_timeout=5)
     yield engine
     engine.dispose()
-
-
-def backends(server, application="engine"):
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        row = admin.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [application]
-        ).fetchone()
-    return row[0]
 
 
 def sleeper(engine, seconds=0.01):
@@ -65,9 +50,11 @@ def test_the_size_is_enforced_under_load_as_the_server_sees_it(server, engine):
     with ConnectionPoolResource(engine) as resource, Clients(sleeper(engine), CLIENTS) as clients:
         for size in (9, 2, 5):
             resource.apply_control(size)
-            eventually(lambda size=size: backends(server) == size, f"{size} connections at the server")
+            eventually(
+                lambda size=size: backends(server, "engine") == size, f"{size} connections at the server"
+            )
             for _ in range(20):
-                assert backends(server) <= size
+                assert backends(server, "engine") <= size
     assert not clients.errors
 
 
@@ -81,7 +68,7 @@ def test_a_shrink_drops_no_connection_that_is_checked_out(server, engine):
             connection.execute(text("INSERT INTO mine VALUES (1)"))
             connection.commit()
             connection.close()
-        eventually(lambda: backends(server) == 2, "two connections at the server")
+        eventually(lambda: backends(server, "engine") == 2, "two connections at the server")
         assert resource.measure_state().size == 2
 
 
@@ -90,7 +77,7 @@ def test_idle_connections_above_a_lower_size_are_closed_at_once(server, engine):
         for connection in [engine.connect() for _ in range(4)]:
             connection.close()
         resource.apply_control(1)
-        eventually(lambda: backends(server) == 1, "one connection at the server")
+        eventually(lambda: backends(server, "engine") == 1, "one connection at the server")
 
 
 def test_a_controller_grows_a_pool_that_is_too_small_and_shrinks_it_again(server, engine):
@@ -99,7 +86,7 @@ def test_a_controller_grows_a_pool_that_is_too_small_and_shrinks_it_again(server
         with Clients(sleeper(engine, 0.02), CLIENTS):
             steer(controller, lambda: resource.get_metrics().get("busy", 0) > 9, "a pool that keeps up")
         steer(controller, lambda: controller.size <= 2, "a small pool without load")
-        eventually(lambda: backends(server) <= 2, "surplus connections closed")
+        eventually(lambda: backends(server, "engine") <= 2, "surplus connections closed")
 
 
 def test_disposing_of_the_pool_does_not_end_the_control(server, engine):
@@ -108,7 +95,7 @@ def test_disposing_of_the_pool_does_not_end_the_control(server, engine):
         engine.dispose()
         assert resource.measure_state().size == 3
         resource.apply_control(2)
-        eventually(lambda: backends(server) == 2, "two connections at the server")
+        eventually(lambda: backends(server, "engine") == 2, "two connections at the server")
     assert engine.pool._max_overflow == 2
 
 

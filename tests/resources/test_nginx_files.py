@@ -122,3 +122,26 @@ def test_a_master_that_cannot_be_told_leaves_the_file_as_it_was(nginx, place, pi
     with pytest.raises(ActuatorError, match="cannot be told to reload"):
         nginx.write({"10.0.0.1:80": 5})
     assert (place / "app.upstream").read_text() == SERVERS
+
+
+def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signals):
+    upstream = place / "app.upstream"
+    upstream.write_bytes(b"# first\r\nserver a:1 weight=1 max_fails=0;\nserver b:1;\n")
+    found = upstream.read_bytes()
+
+    def process():
+        nginx = Nginx(str(upstream), str(place / "log"), str(place / "pid"))
+        nginx.read()
+        return nginx
+
+    gone = process()
+    snapshot = gone.snapshot()
+    gone.write({"a:1": 7, "b:1": 0})
+    gone.write({"a:1": 1, "b:1": 1})
+    assert upstream.read_bytes() == found
+    gone.write({"a:1": 7, "b:1": 0})
+    fresh = process()
+    fresh.recall(snapshot)
+    fresh.write({"a:1": 1, "b:1": 1})
+    assert upstream.read_bytes() == found
+    assert len(signals) == 4

