@@ -1,0 +1,91 @@
+"""Which load balancers of this machine could be steered: what their command lines and configurations say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from quantum_control.core.discovery import Found
+from quantum_control.resources.listening import PROC, Listener, listeners
+
+KIND = "loadbalancer"
+
+STATS_SOCKET = re.compile(r"^\s*stats\s+socket\s+(?P<where>\S+)(?P<rest>.*)$", re.MULTILINE)
+BACKEND = re.compile(r"^\s*(?:backend|listen)\s+(?P<name>\S+)", re.MULTILINE)
+TCP = re.compile(r"^(?:ipv4@|ipv6@)?(?P<host>[^@/]*):(?P<port>\d+)$")
+
+
+def find(proc: Path = PROC) -> Iterator[Found]:
+    """HAProxys with their backends, and Envoys with their EDS clusters."""
+    for listener in listeners("haproxy", proc):
+        yield from _haproxy(listener, proc)
+    for listener in listeners("envoy", proc):
+        yield from _envoy(listener, proc)
+
+
+def _haproxy(listener: Listener, proc: Path) -> Iterator[Found]:
+    files = listener.option("-f")
+    text = "\n".join(filter(None, (_read(_within(proc, listener.pid, name)) for name in files)))
+    sockets = list(STATS_SOCKET.finditer(text))
+    if not sockets:
+        what = "its configuration cannot be read" if not text else "it has no `stats socket`"
+        note = f"HAProxy, process {listener.pid}: {what}; its runtime API is needed, at `level admin`"
+        yield Found(KIND, f"haproxy-{listener.pid}", {}, note)
+        return
+    # The first at level admin, else the first.
+    chosen = next((each for each in sockets if "level admin" in each["rest"]), sockets[0])
+    note = "" if "level admin" in chosen["rest"] else "its `stats socket` needs `level admin` to be steered"
+    for name in dict.fromkeys(match["name"] for match in BACKEND.finditer(text)):
+        url = f"{_socket_url(chosen['where'])}?backend={name}"
+        yield Found(KIND, f"haproxy-{name}", {"url": url}, note)
+
+
+def _socket_url(where: str) -> str:
+    match = TCP.match(where)
+    if match:
+        host = match["host"] if match["host"] not in ("", "*", "0.0.0.0") else "127.0.0.1"  # noqa: S104 - read
+        return f"haproxy+tcp://{host}:{match['port']}"
+    return f"haproxy+unix://{where.removeprefix('unix@')}"
+
+
+def _envoy(listener: Listener, proc: Path) -> Iterator[Found]:
+    note = f"Envoy, process {listener.pid}: "
+    files = listener.option("-c", "--config-path")
+    text = _read(_within(proc, listener.pid, files[0])) if files else ""
+    try:
+        configuration = json.loads(text)
+        admin = configuration["admin"]["address"]["socket_address"]
+        where = f"envoy+http://{admin['address']}:{admin['port_value']}"
+        clusters = configuration["static_resources"]["clusters"]
+        watched = {name: path for name, path in map(_eds, clusters) if path}
+    except (ValueError, KeyError, TypeError):
+        what = "its configuration is not there to read, as JSON with an admin address and clusters"
+        yield Found(KIND, f"envoy-{listener.pid}", {}, f"{note}{what}; its URL needs cluster= and eds=")
+        return
+    if not watched:
+        yield Found(
+            KIND, f"envoy-{listener.pid}", {}, f"{note}no cluster has its endpoints in a watched file"
+        )
+    for name, path in watched.items():
+        yield Found(KIND, f"envoy-{name}", {"url": f"{where}?cluster={name}&eds={path}"})
+
+
+def _eds(cluster: dict[str, Any]) -> tuple[str, str]:
+    """Name of a cluster, and the file with its endpoints; empty if there is none."""
+    source = cluster.get("eds_cluster_config", {}).get("eds_config", {}).get("path_config_source", {})
+    return cluster["name"], source.get("path", "")
+
+
+def _within(proc: Path, pid: int, name: str) -> Path:
+    """Path that a process means: relative to its own working directory."""
+    return Path(name) if name.startswith("/") else proc / str(pid) / "cwd" / name
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
