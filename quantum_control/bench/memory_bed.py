@@ -139,8 +139,11 @@ class WorkingSet:
         return Path(name)
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            self.rounds.append((time.monotonic(), float(line)))
+        if process.stdout is None:
+            return
+        with process.stdout as rounds:
+            for line in rounds:
+                self.rounds.append((time.monotonic(), float(line)))
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,166 @@
+"""CgroupMemory on a real control group, with a process whose working set changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from integration.requirements import require
+
+from quantum_control import MemoryResource, QuantumController
+from quantum_control.bench import memory_bed
+from quantum_control.bench.memory_bed import WorkingSet
+from quantum_control.bench.server_process import wait_until
+from quantum_control.core.errors import ConfigError, QuantumControlError
+from quantum_control.resources.cgroup_memory import CgroupMemory
+
+pytestmark = pytest.mark.integration
+
+MIB = 1 << 20
+INTERVAL = 0.1
+
+
+@pytest.fixture
+def process():
+    why = memory_bed.missing()
+    require(not why, f"control groups cannot be made here: {why}")
+    with WorkingSet(total=96, hot=96) as process:
+        yield process
+
+
+def usage(process):
+    group = process.group
+    name = "memory.usage_in_bytes" if group.version == 1 else "memory.current"
+    return int((group.folder / name).read_text())
+
+
+def limit(process):
+    group = process.group
+    return (group.folder / ("memory.limit_in_bytes" if group.version == 1 else "memory.high")).read_text()
+
+
+def groups():
+    """Of ours, wherever they are."""
+    return [path for path in Path("/sys/fs/cgroup").glob("*/quantum_control-*") if path.is_dir()]
+
+
+def left():
+    return groups(), list(Path("/var/tmp").glob("quantum_control-*"))  # noqa: S108 - where its file is
+
+
+def test_memory_that_is_not_needed_is_taken_and_given_back(process):
+    found = limit(process)
+    full = usage(process)
+    process.resize(24)
+    with QuantumController(CgroupMemory(process.pid), interval=INTERVAL) as controller:
+        assert wait_until(lambda: usage(process) < 0.75 * full, seconds=60.0)
+        process.resize(96)
+        assert wait_until(lambda: usage(process) > 0.95 * full)
+        assert controller.failures == 0
+    assert limit(process) == found
+    rounds = len(process.rounds)
+    assert wait_until(lambda: len(process.rounds) > rounds)  # it lives
+
+
+def test_the_front_finds_the_group_by_itself(process):
+    resource = MemoryResource(process_id=process.pid)
+    assert resource.control == "cgroup"
+    resource.measure_state()
+    resource.release()
+
+
+def test_a_killed_controller_leaves_the_limit_as_it_was_found(process):
+    if process.group.version == 2:
+        pytest.skip("memory.high stands until the journal is played back")
+    found = limit(process)
+    script = (
+        "import sys; from quantum_control import QuantumController;"
+        "from quantum_control.resources.cgroup_memory import CgroupMemory;"
+        f"c = QuantumController(CgroupMemory(int(sys.argv[1])), interval={INTERVAL}); c.start();"
+        "print('on', flush=True); sys.stdin.read()"
+    )
+    full = usage(process)
+    process.resize(24)
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", script, str(process.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as steering:
+        assert steering.stdout.readline() == b"on\n"
+        taken = wait_until(lambda: usage(process) < 0.9 * full, seconds=60.0)
+        steering.send_signal(signal.SIGKILL)
+    assert taken
+    assert limit(process) == found
+
+
+def test_a_process_that_ends_is_told_and_nothing_is_left(process):
+    controller = QuantumController(CgroupMemory(process.pid), interval=INTERVAL)
+    controller.optimize()
+    os.kill(process.pid, signal.SIGKILL)
+    assert wait_until(lambda: usage_of_ended(process) is None)
+    controller.stop()
+
+
+def usage_of_ended(process):
+    try:
+        return usage(process)
+    except QuantumControlError:
+        return None
+
+
+def test_a_process_in_the_root_group_is_refused():
+    lines = Path("/proc/1/cgroup").read_text().splitlines()
+    paths = {line.split(":")[1]: line.split(":")[2] for line in lines}
+    if any(path != "/" for name, path in paths.items() if name in ("", "memory")):
+        pytest.skip("process 1 has a group of its own here")
+    with pytest.raises(ConfigError, match="no control group of its own"):
+        CgroupMemory(1)
+
+
+def test_nothing_is_left_behind_also_on_failure():
+    why = memory_bed.missing()
+    require(not why, f"control groups cannot be made here: {why}")
+    before = left()
+    process = WorkingSet(total=8, hot=8)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail_within(process)
+    assert left() == before
+    assert process.pid == 0 or not Path(f"/proc/{process.pid}").exists()
+
+
+def fail_within(process):
+    with process:
+        assert process.group.folder in groups()
+        raise RuntimeError("on purpose")
+
+
+def test_a_process_that_cannot_start_leaves_nothing_behind(monkeypatch):
+    why = memory_bed.missing()
+    require(not why, f"control groups cannot be made here: {why}")
+    before = groups()
+    monkeypatch.setattr(memory_bed, "_READER", ("/bin/false",))
+    with pytest.raises(ConfigError, match="did not start"), WorkingSet(total=1, hot=1):
+        pass
+    assert groups() == before
+
+
+def test_the_machine_is_as_it_was(process):
+    def settings():
+        parents = [Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")]
+        names = (
+            "memory.limit_in_bytes",
+            "memory.soft_limit_in_bytes",
+            "memory.swappiness",
+            "cgroup.subtree_control",
+        )
+        return {
+            file: file.read_text() for parent in parents for name in names if (file := parent / name).exists()
+        }
+
+    before = settings()
+    with QuantumController(CgroupMemory(process.pid), interval=INTERVAL):
+        time.sleep(10 * INTERVAL)
+    assert settings() == before

@@ -1,0 +1,158 @@
+"""CgroupMemory on files of our own making: version 2, whose kernel is not everywhere, and faults."""
+
+import logging
+
+import pytest
+from core.doubles import Clock
+
+from quantum_control import QuantumController
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.resources.cgroup_memory import CgroupMemory
+from quantum_control.sources.cgroups import MemoryGroup
+
+MIB = 1 << 20
+
+
+class Files:
+    """A group of version 2 that does nothing by itself."""
+
+    def __init__(self, folder, high="max"):
+        self.folder = folder
+        self.write("memory.high", high)
+        self.write("memory.current", 200 * MIB)
+        self.write("memory.stat", f"anon {20 * MIB}\nfile {180 * MIB}\nworkingset_refault_file 0\n")
+        self.pressure(0.0)
+
+    def write(self, name, value):
+        (self.folder / name).write_text(f"{value}\n")
+
+    def pressure(self, seconds):
+        total = round(seconds * 1e6)
+        self.write("memory.pressure", f"some avg10=0 avg60=0 avg300=0 total={total}")
+
+    @property
+    def high(self):
+        return (self.folder / "memory.high").read_text().strip()
+
+    def group(self):
+        return MemoryGroup(2, self.folder, self.folder / "memory.pressure")
+
+
+@pytest.fixture
+def files(tmp_path):
+    return Files(tmp_path)
+
+
+def steered(files, **options):
+    clock = Clock()
+    resource = CgroupMemory(group=files.group(), clock=clock, **options)
+    controller = QuantumController(resource, clock=clock)
+
+    def steps(count):
+        for _ in range(count):
+            clock.tick()
+            controller.optimize()
+
+    return resource, controller, steps
+
+
+def test_memory_high_comes_down_while_nothing_stalls_and_is_put_back(files):
+    _, controller, steps = steered(files)
+    steps(40)
+    assert int(files.high) < 200 * MIB
+    assert int(files.high) >= 36 * MIB  # what is not file, and the reserve
+    controller.stop()
+    assert files.high == "max"
+
+
+def test_a_limit_that_was_there_is_put_back_to_the_byte(tmp_path):
+    files = Files(tmp_path, high=str(300 * MIB))
+    _, controller, steps = steered(files)
+    steps(40)
+    assert int(files.high) < 200 * MIB
+    controller.stop()
+    assert files.high == str(300 * MIB)
+
+
+def test_at_the_first_stall_it_is_raised_within_one_step(files):
+    _, _, steps = steered(files)
+    steps(40)
+    files.pressure(0.05)
+    steps(1)
+    assert int(files.high) > 200 * MIB
+
+
+def test_what_is_no_file_is_left_however_low_the_size(files):
+    resource, _, steps = steered(files)
+    steps(40)
+    resource._taken = 0
+    resource.apply_control(1 << 20)
+    assert int(files.high) >= 36 * MIB
+
+
+def test_a_change_by_somebody_else_is_told_and_becomes_the_original(files, caplog):
+    _, controller, steps = steered(files)
+    steps(40)
+    files.write("memory.high", 250 * MIB)
+    with caplog.at_level(logging.WARNING, "quantum_control"):
+        steps(1)
+    assert "somebody else" in caplog.text
+    controller.stop()
+    assert files.high == str(250 * MIB)
+
+
+def test_a_snapshot_is_put_back_by_a_fresh_instance(files):
+    resource, _, steps = steered(files)
+    snapshot = resource.snapshot()
+    steps(40)
+    assert files.high != "max"
+    CgroupMemory(group=files.group()).restore(snapshot)
+    assert files.high == "max"
+
+
+def test_a_snapshot_of_another_group_is_refused(files, tmp_path_factory):
+    other = Files(tmp_path_factory.mktemp("other"))
+    snapshot = CgroupMemory(group=other.group()).snapshot()
+    with pytest.raises(ActuatorError, match="this was taken of"):
+        CgroupMemory(group=files.group()).restore(snapshot)
+
+
+def test_release_puts_it_back(files):
+    resource, _, steps = steered(files)
+    with resource:
+        steps(40)
+        assert files.high != "max"
+    assert files.high == "max"
+    resource.release()
+
+
+def test_a_group_that_goes_away_is_told(files):
+    resource, controller, steps = steered(files)
+    steps(20)
+    for file in list(files.folder.iterdir()):
+        file.unlink()
+    with pytest.raises(SensorError, match="is the group still there"):
+        resource.measure_state()
+    steps(1)
+    assert "still there" in controller.decisions[-1].reasons[0]
+    resource.release()
+
+
+def test_a_kernel_without_pressure_is_told_before_anything_is_done(files):
+    (files.folder / "memory.pressure").unlink()
+    with pytest.raises(SensorError, match="pressure"):
+        CgroupMemory(group=files.group())
+    assert files.high == "max"
+
+
+def test_without_a_process_there_is_no_group():
+    with pytest.raises(ConfigError, match="process_id"):
+        CgroupMemory()
+
+
+def test_its_figures_are_told(files):
+    resource, _, steps = steered(files)
+    assert resource.get_metrics() == {}
+    steps(2)
+    assert resource.get_metrics()["usage_bytes"] == 200 * MIB
+    assert resource.get_metrics()["stalled_ratio"] == 0.0

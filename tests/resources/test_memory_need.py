@@ -1,0 +1,127 @@
+"""What a group is found to need, from what it uses, misses and waits for."""
+
+from itertools import pairwise
+
+import pytest
+
+from quantum_control.resources.memory_need import (
+    FEEL,
+    HOLD,
+    LARGEST_STEP,
+    LONGEST_HOLD,
+    NEAR_STEP,
+    SIGN_STALL,
+    STALL_ALLOWANCE,
+    MemoryNeed,
+    MemoryReading,
+)
+
+MIB = 1 << 20
+
+
+class Group:
+    """Uses what it is left, misses what it is short of `hot`, and stalls `stall` seconds per byte missed."""
+
+    def __init__(self, usage=200 * MIB, hot=0, stall=0.0):
+        self.usage, self.hot, self.stall = usage, hot, stall
+        self.need = MemoryNeed()
+        self.stalled = 0.0
+
+    def step(self, floor=0):
+        taken = min(self.need.take, self.usage)
+        self.usage -= taken
+        missed = max(0, self.hot - self.usage)
+        self.usage += missed
+        self.stalled = self.stall * missed
+        self.need.update(MemoryReading(self.usage, floor, missed, self.stalled, 1.0), taken)
+        return taken
+
+    def steps(self, count, **options):
+        return [self.step(**options) for _ in range(count)]
+
+
+def test_it_feels_twice_before_it_takes_more_and_more():
+    taken = [each for each in Group().steps(14) if each]
+    assert taken[:2] == [FEEL, FEEL]
+    shares = [later / earlier for earlier, later in pairwise(taken[2:7])]
+    assert all(1.8 < share < 2.1 for share in shares)
+    assert max(taken) <= LARGEST_STEP * 200 * MIB
+
+
+def test_what_is_not_needed_is_taken():
+    group = Group(hot=60 * MIB, stall=1e-12)
+    group.steps(100)
+    assert group.usage < 80 * MIB
+
+
+def test_never_below_the_floor():
+    group = Group()
+    group.steps(200, floor=50 * MIB)
+    assert group.need.need >= 50 * MIB
+
+
+def test_nothing_is_taken_before_it_is_known():
+    assert not any(Group().steps(HOLD))
+
+
+def test_at_a_sign_more_than_all_that_was_used_is_given_back():
+    group = Group(hot=60 * MIB)
+    group.steps(60)
+    group.hot = 200 * MIB
+    group.step()
+    assert group.need.need > 200 * MIB
+    assert group.need.take == 0
+
+
+def test_pages_read_again_are_a_sign_without_any_stall():
+    group = Group(hot=200 * MIB)
+    group.steps(40)
+    assert group.usage == 200 * MIB
+    assert sum(bool(each) for each in group.steps(60)) < 10
+
+
+def test_a_long_stall_is_a_sign_without_pages_read_again():
+    need = MemoryNeed()
+    for _ in range(HOLD + 4):
+        need.update(MemoryReading(200 * MIB, 0, 0, 0.0, 1.0), need.take)
+    assert need.take
+    need.update(MemoryReading(200 * MIB, 0, 0, 2 * SIGN_STALL, 1.0), need.take)
+    assert need.take == 0
+    assert need.need > 200 * MIB
+
+
+def test_what_is_lost_to_trying_keeps_within_the_allowance():
+    group = Group(hot=200 * MIB, stall=2e-8)  # 5 ms for what the second try takes
+    total = 0.0
+    for _ in range(2000):
+        group.step()
+        total += group.stalled
+    assert 0.0 < total < 1.5 * STALL_ALLOWANCE * 2000
+
+
+def test_the_pause_grows_where_it_was_too_little_before():
+    group = Group(hot=200 * MIB)
+    tries = [index for index, taken in enumerate(group.steps(400)) if taken]
+    pauses = [after - before for before, after in pairwise(tries)]
+    assert LONGEST_HOLD <= max(pauses) <= LONGEST_HOLD + 3
+
+
+def test_near_the_place_where_it_was_too_little_steps_are_small():
+    group = Group(hot=190 * MIB)
+    group.steps(60)  # has been there
+    assert all(taken <= max(FEEL, NEAR_STEP * 205 * MIB) for taken in group.steps(60))
+
+
+def test_a_need_that_has_shrunk_is_found_again():
+    group = Group(hot=200 * MIB)
+    group.steps(60)
+    group.hot = 60 * MIB
+    group.steps(100)
+    assert group.usage < 90 * MIB
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 60.0])
+def test_any_length_of_an_interval_will_do(seconds):
+    need = MemoryNeed()
+    for _ in range(20):
+        assert need.update(MemoryReading(MIB, 0, 0, 0.0, seconds), need.take) > 0
