@@ -18,7 +18,7 @@ MIB = 2**20
 INTERVAL = 0.5
 """Seconds between two steps of whatever steers."""
 
-FIXED = (192, 288, 432, 648, 972)
+FIXED = (300, 450, 675, 1000)
 """Sizes of the fixed heaps, MiB."""
 
 DEFAULT, RULE = "default", "square-root rule"

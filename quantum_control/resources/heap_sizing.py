@@ -62,9 +62,10 @@ class HeapSizing:
         M = sqrt(g*t/c),    heap = L + M,
 
     and as t is proportional to L, M grows as sqrt(L*g): the square-root rule.
-    t is measured as processor seconds times room over bytes allocated. Of a
-    collector that begins early, which makes less than M of use, it is measured
-    too large, and the heap comes out larger.
+    t is measured as processor seconds times room over bytes allocated, for each
+    byte of L, so that it follows L at once. Of a collector that begins early,
+    which makes less than M of use, it is measured too large, and the heap comes
+    out larger.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ class HeapSizing:
         """L: bytes."""
         self.rate = nan
         """g: bytes per second, averaged."""
-        self._spent = 0.0  # processor seconds times room of the collections so far, the past fading
+        # Processor seconds times room over live set of the collections so far, the past fading.
+        self._spent = 0.0
         self._filled = 0.0  # bytes that were allocated meanwhile
         self._pending = [0.0, 0.0]  # the same, since the last step that saw a collection
         self._cliff = 0.0  # heap over live set at which collecting was found to be dear
@@ -95,7 +97,7 @@ class HeapSizing:
     @property
     def collection_seconds(self) -> float:
         """t: processor seconds of one collection; nan before there was one."""
-        return self._spent / self._filled if self._filled else nan
+        return self.live * self._spent / self._filled if self._filled else nan
 
     @property
     def cliff(self) -> float:
@@ -110,9 +112,9 @@ class HeapSizing:
         self.rate = rate if self.rate != self.rate else self.rate + fresh * (rate - self.rate)
         if live != live:
             return heap  # nothing has been collected: nothing is known
-        self.live = live
+        self.live = live = max(live, 1.0)
         room = max(heap - live, LEAST_ROOM * live)
-        self._pending[0] += effort.processor_seconds * room
+        self._pending[0] += effort.processor_seconds * room / live
         self._pending[1] += effort.allocated
         if effort.collections:
             self._spent = KEEP * self._spent + self._pending[0]

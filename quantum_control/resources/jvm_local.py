@@ -13,7 +13,7 @@ from quantum_control.resources.jvm_reading import HeapReading
 from quantum_control.sources import hsperfdata
 from quantum_control.sources.jvm_attach import TIMEOUT_SECONDS, JvmAttach
 
-Counters = dict[str, int | str]
+Values = dict[str, int | str]
 
 COLLECT_SECONDS = 60.0
 """For a collection that was asked for: it traces the whole heap."""
@@ -24,6 +24,18 @@ SCAN_EVERY = 10
 VALLEYS = 3
 """Readings of which the lowest estimate of the live set counts: one taken while garbage is still being
 freed is too high, none is too low by much."""
+
+WANTED = (
+    "sun.gc.collector.",
+    "sun.gc.generation.",
+    "sun.gc.tlab.alloc",
+    "sun.os.hrt.",
+    "sun.rt.createVmBegin",
+)
+"""Counters that are read."""
+
+COLLECTORS = 4
+"""Most that a JVM counts apart."""
 
 PAUSES_OF_Z = 3
 """In each of ZGC's collections: the start and end of marking, and the start of relocation."""
@@ -79,6 +91,20 @@ def parse_heap_info(text: str) -> HeapInfo:
 
 def _figures(pattern: str, text: str) -> list[int]:
     return [int(number) * _UNITS[unit] for number, unit in re.findall(pattern, text)]
+
+
+def parse_uptime(text: str) -> float:
+    """Seconds in the answer to VM.uptime.
+
+    Raises
+    ------
+    SensorError
+        There are none.
+    """
+    match = re.fullmatch(r"\s*(\d+[.,]\d+) s\s*", text)
+    if match is None:
+        raise SensorError(f"VM.uptime has no seconds: {text[:80]!r}")
+    return float(match[1].replace(",", "."))
 
 
 class CollectorThreads:
@@ -147,6 +173,7 @@ class LocalJvm:
     def __init__(self, pid: int, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.pid = pid
         self._attach = JvmAttach(pid, timeout=timeout)
+        self._counters = hsperfdata.Counters(pid, WANTED)
         self._threads = CollectorThreads(pid)
         self._valleys: deque[float] = deque(maxlen=VALLEYS)
         self._last: tuple[float, int, int] | None = None  # time, bytes used, pauses
@@ -161,12 +188,12 @@ class LocalJvm:
         SensorError
             The JVM is gone or does not answer.
         """
-        counters = hsperfdata.read(self.pid)
+        counters = self._counters.read()
         info = parse_heap_info(self._attach.jcmd("GC.heap_info"))
         frequency = _number(counters, "sun.os.hrt.frequency")
-        time = _number(counters, "sun.os.hrt.ticks") / frequency
+        time = self._uptime(counters, frequency)
         pauses, pause_ticks, last_exit = 0, 0, 0
-        for index in range(4):
+        for index in range(COLLECTORS):
             prefix = f"sun.gc.collector.{index}."
             if prefix + "invocations" in counters:
                 pauses += _number(counters, prefix + "invocations")
@@ -214,7 +241,14 @@ class LocalJvm:
     def __repr__(self) -> str:
         return f"<LocalJvm {self.pid}>"
 
-    def _count_allocation(self, info: HeapInfo, counters: Counters, time: float, pauses: int) -> None:
+    def _uptime(self, counters: Values, frequency: int) -> float:
+        """Seconds since the JVM began to count; JDK 25 has no counter of it any more."""
+        ticks = counters.get("sun.os.hrt.ticks")
+        if isinstance(ticks, int):
+            return ticks / frequency
+        return parse_uptime(self._attach.jcmd("VM.uptime"))
+
+    def _count_allocation(self, info: HeapInfo, counters: Values, time: float, pauses: int) -> None:
         """Add what was allocated since the last reading; no counter has it while the JVM runs."""
         last, self._last = self._last, (time, info.used, pauses)
         if last is None or time <= last[0]:
@@ -231,14 +265,14 @@ class LocalJvm:
         self._allocated += max(self._rate * elapsed, float(grown))
 
 
-def _number(counters: Counters, name: str) -> int:
+def _number(counters: Values, name: str) -> int:
     value = counters.get(name)
     if not isinstance(value, int):
         raise SensorError(f"the JVM's counters have no number {name}; its version is not known here")
     return value
 
 
-def _maximum(counters: Counters) -> int:
+def _maximum(counters: Values) -> int:
     """Largest heap: ZGC and Shenandoah give every generation the whole."""
     return max(
         int(value)

@@ -8,7 +8,7 @@ see `perfMemory.hpp` of OpenJDK), so that reading it costs the JVM nothing. It i
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from quantum_control.core.errors import SensorError
@@ -19,6 +19,12 @@ VERSION = (2, 0)
 
 HEADER_SIZE = 32
 
+SHAPE_SIZE = 8
+"""Bytes of the header before those that change all the time."""
+
+COUNT_AT = 24
+"""Where the header says how many counters there are."""
+
 _HEADER = "BBBIIQII"
 """After the magic and the byte order: version, accessible, used, overflow, time, first entry, entries."""
 
@@ -26,8 +32,14 @@ _ENTRY = "IIIBBBBI"
 """Length, offset of the name, length of a vector, type, flags, unit, variability, offset of the value."""
 
 
-def parse(data: bytes) -> dict[str, int | str]:
-    """Counters by name, from the bytes of a performance-data file.
+Place = tuple[struct.Struct | None, int, int]
+"""Of one counter: how to unpack a number, or None of a text; its first byte and the one after its last."""
+
+
+def places(data: bytes) -> dict[str, Place]:
+    """Where the counters are, by name, in the bytes of a performance-data file.
+
+    They stay where they are as long as the file is; others may be added.
 
     Raises
     ------
@@ -37,33 +49,77 @@ def parse(data: bytes) -> dict[str, int | str]:
     if len(data) < HEADER_SIZE or not data.startswith(MAGIC):
         raise SensorError("this is no performance data of a JVM: its first bytes are not cafec0c0")
     order = "<" if data[4] == 1 else ">"
-    _, _, major, minor, accessible, used, _, _, offset, count = struct.unpack_from(
-        order + "4sBBBBIIQII", data
-    )
+    major, minor, accessible, used, _, _, offset, count = struct.unpack_from(order + _HEADER, data, 5)
     if (major, minor) != VERSION:
         raise SensorError(f"performance data of version {major}.{minor} are not known here, only 2.0")
     if not accessible:
         raise SensorError("the JVM is still setting its performance data up; try again")
-    entry = struct.Struct(order + _ENTRY)
-    counters: dict[str, int | str] = {}
+    entry, number = struct.Struct(order + _ENTRY), struct.Struct(order + "q")
+    found: dict[str, Place] = {}
     end = min(used, len(data))
     for _ in range(count):
         if offset + entry.size > end:
-            raise SensorError(f"the performance data end after {len(counters)} of {count} counters")
+            raise SensorError(f"the performance data end after {len(found)} of {count} counters")
         length, name_at, vector, kind, _, _, _, value_at = entry.unpack_from(data, offset)
         if length < entry.size or offset + length > end:
-            raise SensorError(f"counter {len(counters)} of the performance data has the length {length}")
+            raise SensorError(f"counter {len(found)} of the performance data has the length {length}")
         name_end = data.find(b"\0", offset + name_at, offset + length)
-        name = data[offset + name_at : name_end if name_end >= 0 else offset + length].decode(
-            "utf-8", "replace"
-        )
+        if name_end < 0:
+            name_end = offset + length
+        name = data[offset + name_at : name_end].decode("utf-8", "replace")
         at = offset + value_at
-        if kind == ord("J") and not vector and at + 8 <= end:
-            (counters[name],) = struct.unpack_from(order + "q", data, at)
+        if kind == ord("J") and not vector and at + number.size <= end:
+            found[name] = (number, at, at + number.size)
         elif kind == ord("B") and vector:
-            counters[name] = data[at : min(at + vector, end)].partition(b"\0")[0].decode("utf-8", "replace")
+            found[name] = (None, at, min(at + vector, end))
         offset += length
+    return found
+
+
+def values(data: bytes, at: Mapping[str, Place]) -> dict[str, int | str]:
+    """What the counters at these places are."""
+    counters: dict[str, int | str] = {}
+    for name, (number, start, end) in at.items():
+        if number is None:
+            counters[name] = data[start:end].partition(b"\0")[0].decode("utf-8", "replace")
+        else:
+            (counters[name],) = number.unpack_from(data, start)
     return counters
+
+
+def parse(data: bytes) -> dict[str, int | str]:
+    """Counters by name, from the bytes of a performance-data file; raises as `places` does."""
+    return values(data, places(data))
+
+
+class Counters:
+    """The counters of one JVM, some of them, again and again: where they are is looked for once.
+
+    Parameters
+    ----------
+    pid
+        Process id; the JVM may be in a container.
+    wanted
+        What the names of those that are wanted begin with.
+    """
+
+    def __init__(self, pid: int, wanted: tuple[str, ...]) -> None:
+        self.pid = pid
+        self._wanted = wanted
+        self._path: Path | None = None
+        self._shape = b""  # the part of the header that changes when counters are added
+        self._places: dict[str, Place] = {}
+
+    def read(self) -> dict[str, int | str]:
+        """What is counted now; raises as the function `read` does."""
+        if self._path is None:
+            self._path = _file(self.pid)
+        data = _bytes(self._path, self.pid)
+        if data[:SHAPE_SIZE] + data[COUNT_AT:HEADER_SIZE] != self._shape:
+            everything = places(data)
+            self._shape = data[:SHAPE_SIZE] + data[COUNT_AT:HEADER_SIZE]
+            self._places = {name: at for name, at in everything.items() if name.startswith(self._wanted)}
+        return values(data, self._places)
 
 
 def inner_pid(pid: int) -> int:
@@ -102,19 +158,28 @@ def read(pid: int) -> dict[str, int | str]:
     SensorError
         It is gone, keeps no counters, or they may not be read.
     """
+    return parse(_bytes(_file(pid), pid))
+
+
+def _file(pid: int) -> Path:
     within = inner_pid(pid)
     for folder in sorted(Path(f"/proc/{pid}/root/tmp").glob("hsperfdata_*")):
         path = folder / str(within)
-        try:
-            return parse(path.read_bytes())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise SensorError(f"{path}: {error.strerror}; run as the user of the JVM, or as root") from error
+        if path.exists():
+            return path
     raise SensorError(
         f"process {pid} has no hsperfdata file: it is no HotSpot JVM, or runs with -XX:-UsePerfData"
         " or -XX:+PerfDisableSharedMem"
     )
+
+
+def _bytes(path: Path, pid: int) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SensorError(f"there is no process {pid} any more; has the JVM ended?") from None
+    except OSError as error:
+        raise SensorError(f"{path}: {error.strerror}; run as the user of the JVM, or as root") from error
 
 
 def running() -> Iterator[tuple[int, dict[str, int | str]]]:

@@ -45,6 +45,7 @@ class JvmAttach:
     def __init__(self, pid: int, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.pid = pid
         self.timeout = timeout
+        self._open: Path | None = None  # the socket, once it was there
 
     def execute(self, command: str, *arguments: str) -> str:
         """Answer to one request.
@@ -122,12 +123,19 @@ class JvmAttach:
                 f"JVM {self.pid} did not answer within {self.timeout:g} s; it is stopped or overloaded"
             ) from error
         except OSError as error:
+            self._open = None
+            inner_pid(self.pid)  # says so if the JVM is gone
             raise SensorError(
                 f"JVM {self.pid} cannot be asked by {path}: {error.strerror or error}"
             ) from error
         return b"".join(parts).decode("utf-8", "replace")
 
     def _socket_path(self) -> Path:
+        if self._open is None:
+            self._open = self._opened()
+        return self._open
+
+    def _opened(self) -> Path:
         within = inner_pid(self.pid)
         path = Path(f"/proc/{self.pid}/root/tmp/.java_pid{within}")
         if path.is_socket():

@@ -12,7 +12,7 @@ from quantum_control.core.errors import SensorError
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.resource import ResourceState
 from quantum_control.resources.heap_sizing import ABOVE_CLIFF, GIB, PRICE, Effort, HeapSizing
-from quantum_control.resources.jvm_local import parse_heap_info
+from quantum_control.resources.jvm_local import parse_heap_info, parse_uptime
 from quantum_control.resources.stock import Stock
 from quantum_control.simulation.plants.heap import square_root_heap
 
@@ -109,6 +109,17 @@ PARALLEL = (
 )
 def test_what_each_collector_says_of_its_heap_is_understood(text, expected):
     assert parse_heap_info(text) == expected
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("12.345 s\n", 12.345), ("3601,5 s", 3601.5)])
+def test_the_uptime_is_understood_with_either_decimal_mark(text, seconds):
+    assert parse_uptime(text) == seconds
+
+
+@given(text=st.text(max_size=20))
+def test_an_uptime_without_seconds_is_a_sensor_error(text):
+    with pytest.raises(SensorError, match="no seconds"):
+        parse_uptime(text)
 
 
 @given(text=st.one_of(st.text(max_size=80), st.text(max_size=40).map(lambda tail: "ZHeap " + tail)))

@@ -72,3 +72,23 @@ def test_a_process_that_is_no_jvm_or_none_at_all_is_told_apart():
         hsperfdata.read(os.getpid())
     with pytest.raises(SensorError, match="there is no process"):
         hsperfdata.read(2**22 + 1)
+
+
+def test_counters_that_are_read_again_are_those_that_are_wanted_also_when_more_were_added(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "7"
+    monkeypatch.setattr(hsperfdata, "_file", lambda _: path)
+    counters = hsperfdata.Counters(7, ("gc.",))
+    path.write_bytes(perfdata({"gc.a": 1, "other": 5}))
+    assert counters.read() == {"gc.a": 1}
+    path.write_bytes(perfdata({"gc.a": 2, "other": 5}))
+    assert counters.read() == {"gc.a": 2}
+    path.write_bytes(perfdata({"gc.a": 3, "other": 5, "gc.b": "text"}))
+    assert counters.read() == {"gc.a": 3, "gc.b": "text"}
+    path.unlink()
+    with pytest.raises(SensorError, match="there is no process 7 any more"):
+        counters.read()
+    path.write_bytes(b"")
+    with pytest.raises(SensorError, match="cafec0c0"):
+        counters.read()
