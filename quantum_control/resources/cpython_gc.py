@@ -1,0 +1,197 @@
+"""CPython's own collector: how many new objects it waits for, from what collecting costs."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Mapping
+from math import sqrt
+from types import TracebackType
+from typing import Self
+
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.stock import Stock
+
+_log = logging.getLogger("quantum_control")
+
+SHARE = 0.01
+"""Share of the time that collecting may take: a hundredth is lost in the noise of most programs."""
+
+PAUSE = 0.005
+"""Seconds that a collection of young objects may take."""
+
+MOST = 50_000
+"""Objects. Beyond it the young ones no longer fit into a processor's cache: collecting gets slower again."""
+
+LARGEST_CHANGE = 4.0
+"""Factor by which the threshold wanted may differ from the one in force: costs are guessed for near ones."""
+
+
+class CpythonGc(Resource):
+    """Steers the first collection threshold of this process, `gc.set_threshold`.
+
+    With a allocations a second that outlive their deallocations and a
+    threshold of u, the collector runs a/u times a second. Its share of the
+    time falls as u grows, while its pauses and the garbage in cycles grow with
+    it. Wanted is the u at which the share is `share`, as far as the pauses
+    of young collections stay below `pause`: the geometric mean of u and
+    u·measured/`share`, since old generations make the share fall less than 1/u.
+
+    Parameters
+    ----------
+    min_objects, max_objects
+        Bounds of the threshold.
+    share
+        Share of the time that collecting may take. Unit 1.
+    pause
+        Seconds that a young collection may take.
+    clock
+        Seconds, for pauses too.
+
+    Raises
+    ------
+    ConfigError
+        The collector is switched off, or a parameter is out of its range.
+    """
+
+    unit = "objects"
+
+    def __init__(
+        self,
+        *,
+        min_objects: int = 500,
+        max_objects: int = MOST,
+        share: float = SHARE,
+        pause: float = PAUSE,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if not 0.0 < share < 1.0 or not pause > 0.0:
+            raise ConfigError(f"CpythonGc: share={share!r} must be within 0 and 1, pause={pause!r} above 0")
+        self._original = gc.get_threshold()
+        if not gc.isenabled() or not self._original[0]:
+            raise ConfigError(
+                "the collector of this process is switched off, and stays so;"
+                " call gc.enable() if that is not meant"
+            )
+        self.min_size = min_objects
+        self.max_size = max_objects
+        self._share, self._pause, self._clock = share, pause, clock
+        self._left = self._original  # what we left the thresholds at
+        self._stock = Stock()
+        self._froze = False
+        self._began = self._last = clock()
+        self._collecting = 0.0  # seconds, since the last measurement
+        self._young_pause = 0.0  # longest of generations 0 and 1 since then
+        self._longest = 0.0
+        self._runs = 0
+        self._metrics: dict[str, float] = {}
+        gc.callbacks.append(self._notice)
+
+    def _notice(self, phase: str, info: Mapping[str, int]) -> None:
+        """Note the pause; collections do not overlap, so that nothing is to be locked."""
+        now = self._clock()
+        if phase == "start":
+            self._began = now
+            return
+        took = now - self._began
+        self._collecting += took
+        self._runs += 1
+        self._longest = max(self._longest, took)
+        if info["generation"] < 2:
+            self._young_pause = max(self._young_pause, took)
+
+    def measure_state(self) -> ResourceState:
+        """Measure what collecting has cost since the last call.
+
+        Raises
+        ------
+        SensorError
+            Somebody has switched the collector off.
+        """
+        now, found = self._clock(), gc.get_threshold()
+        if not gc.isenabled() or not found[0]:
+            raise SensorError(
+                "the collector of this process was switched off; nothing is steered until it is on"
+            )
+        if found != self._left:
+            _log.warning("gc thresholds were set to %s by somebody else; theirs will be restored", found)
+            self._original = self._left = found
+        size, seconds = found[0], now - self._last
+        share = self._collecting / seconds if seconds > 0.0 else 0.0
+        change = sqrt(max(share / self._share, LARGEST_CHANGE**-2)) if self._runs else 1.0
+        if self._young_pause > 0.0:
+            change = min(change, self._pause / self._young_pause)
+        change = min(max(change, 1.0 / LARGEST_CHANGE), LARGEST_CHANGE)
+        self._metrics = {
+            "collections": self._runs / seconds if seconds > 0.0 else 0.0,
+            "collecting_ratio": share,
+            "longest_pause_seconds": self._longest,
+            "allocated_objects": self._runs * size / seconds if seconds > 0.0 else 0.0,
+        }
+        self._last, self._runs = now, 0
+        self._collecting = self._young_pause = self._longest = 0.0
+        wanted = min(max(size * change, self.min_size), self.max_size or MOST)
+        return ResourceState.from_demand(self._stock.demand(wanted, size), size=size)
+
+    def apply_control(self, new_size: int) -> None:
+        """Set the first threshold; the others stay as they are."""
+        try:
+            gc.set_threshold(new_size, *self._original[1:])
+        except (OverflowError, ValueError) as error:
+            raise ActuatorError(f"gc.set_threshold({new_size}): {error}") from error
+        self._left = gc.get_threshold()
+
+    def get_metrics(self) -> dict[str, float]:
+        """Collections and net new objects per second, share of the time, longest pause."""
+        return dict(self._metrics)
+
+    def freeze(self) -> int:
+        """Collect, and spare what is there from later collections; for when start-up is over.
+
+        Returns the number of objects that are spared. `release()` undoes it.
+        """
+        gc.collect()
+        self._froze = self._froze or not gc.get_freeze_count()
+        gc.freeze()
+        return gc.get_freeze_count()
+
+    def snapshot(self) -> dict[str, object]:
+        """Return the thresholds as they were found."""
+        return {"thresholds": list(self._original)}
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Put a snapshot back.
+
+        Raises
+        ------
+        ActuatorError
+            It is none of ours.
+        """
+        thresholds = snapshot.get("thresholds")
+        if not isinstance(thresholds, (list, tuple)) or len(thresholds) != 3:
+            raise ActuatorError(f"these are no gc thresholds: {snapshot!r}")
+        gc.set_threshold(*thresholds)
+        self._original = self._left = gc.get_threshold()
+
+    def release(self) -> None:
+        """Put everything back as it was found, and look no more; may be called any number of times."""
+        if self._notice not in gc.callbacks:
+            return
+        gc.callbacks.remove(self._notice)
+        if gc.get_threshold() == self._left:  # else it is somebody else's by now
+            gc.set_threshold(*self._original)
+        if self._froze:
+            gc.unfreeze()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return "<CpythonGc of this process>"

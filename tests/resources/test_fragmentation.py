@@ -1,0 +1,59 @@
+"""The C heap of a process of our own, filled with holes."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from quantum_control.core.errors import SensorError
+from quantum_control.resources import fragmentation
+
+HOLES = """
+import ctypes
+from quantum_control.resources.fragmentation import heap, trim
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
+blocks = [libc.malloc(32768) for _ in range(2000)]
+for block in blocks:
+    ctypes.memset(block, 1, 32768)
+full = heap()
+for block in blocks[:-1]:  # the last one keeps the top of the heap where it is
+    libc.free(block)
+holes = heap()
+brought = trim()
+after = heap()
+print(full.used - holes.used, holes.free - full.free, brought, full.resident - after.resident)
+print(full.fragmentation, holes.fragmentation, trim(worth=1 << 40))
+"""
+
+
+def test_holes_are_measured_and_trimmed():
+    told = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)  # noqa: S603
+    first, second = told.stdout.splitlines()
+    freed, free, brought, fallen = map(int, first.split())
+    almost = 0.9 * 2000 * 32768
+    assert freed > almost
+    assert free > almost
+    assert brought > almost
+    assert fallen > almost
+    full, holes, nothing = map(float, second.split())
+    assert full < 0.5 < holes
+    assert nothing == 0
+
+
+def test_what_is_not_worth_it_is_left(monkeypatch):
+    monkeypatch.setattr(fragmentation, "heap", lambda: fragmentation.Heap(100, 50, 1))
+    assert fragmentation.trim() == 0
+
+
+def test_another_c_library_is_told(monkeypatch):
+    monkeypatch.setattr(fragmentation, "_library", lambda: object())
+    with pytest.raises(SensorError, match=r"glibc 2\.33"):
+        fragmentation.heap()
+
+
+def test_an_empty_heap_is_not_fragmented():
+    assert fragmentation.Heap(0, 0, 0).fragmentation == 0.0
+    assert ctypes.sizeof(fragmentation._Mallinfo2) == 10 * ctypes.sizeof(ctypes.c_size_t)
