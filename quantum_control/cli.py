@@ -43,6 +43,7 @@ BENCH = LazyGroup(
         "buffer": "quantum_control.bench.buffer",
         "distance": "quantum_control.bench.distance",
         "memory": "quantum_control.bench.memory",
+        "memory-cgroup": "quantum_control.bench.memory_cgroup",
     },
     "bench",
     "Measure the laws and the adapters against their peers, in pairs.",

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.core.numeric import ops_for
 from quantum_control.core.estimation import AGILITY, JUMP
+from quantum_control.core.numeric import ops_for
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.base import StaffedModel
