@@ -22,6 +22,9 @@ DEFAULT = 1000 * FRAME
 SLEW_DOWN = 16.0
 """Factor by which a limit may shrink at once: nothing is lost by it but what was not there yet."""
 
+DEAD_BAND = 0.02
+"""Share of a limit that is not worth a change of it."""
+
 PATIENCE = 30.0
 """Seconds beyond its time that iperf3 may take to end: what it has queued has to drain first."""
 
@@ -40,9 +43,10 @@ class Course:
     """TCP connections, CUBIC."""
     distance: float = 0.02
     """Seconds of a round trip without any queue."""
-    target: float = 0.02
-    """Seconds that what is steered may wait at most."""
-    interval: float = 0.1
+    target: float = 0.01
+    """Seconds that what is steered may wait at most: the round trip over the square root of the number
+    of connections (Appenzeller, Keslassy & McKeown, SIGCOMM 2004)."""
+    interval: float = 0.2
     """Seconds between steps of the control."""
 
     def settings(self) -> dict[str, object]:
@@ -77,7 +81,7 @@ class _Steering:
             self._resource,
             model,
             interval=course.interval,
-            guard=GuardSettings(slew_down=SLEW_DOWN),
+            guard=GuardSettings(slew_down=SLEW_DOWN, dead_band=DEAD_BAND),
         )
         self.cpu = 0.0
         self.sizes: list[int] = []

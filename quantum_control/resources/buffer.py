@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
 from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.resource import Resource, ResourceState
-from quantum_control.resources.connection_kinds import client_module
 
 WAYS = {
-    "queue": ("netlink", "queue_limit", "QueueLimit"),
-    "sysctl": ("netlink", "socket_sysctl", "SocketBuffers"),
-    "ebpf": ("ebpf", "socket_bpf", "SockOps"),
+    "queue": ("queue_limit", "QueueLimit"),
+    "sysctl": ("socket_sysctl", "SocketBuffers"),
+    "ebpf": ("socket_bpf", "SockOps"),
 }
-"""By the name of the control: extra with what it needs, module, class."""
+"""By the name of the control: module and class, imported when first used."""
 
 
 class _Restorable(Protocol):
@@ -67,8 +67,8 @@ class BufferResource(Resource):
                 f"control={control!r} takes neither interface= nor metric_source=: it counts by the kernel's"
                 " own tables, and reaches all interfaces of a network namespace"
             )
-        extra, module, name = WAYS[control]
-        kind = getattr(client_module(extra, module), name)
+        module, name = WAYS[control]
+        kind = getattr(import_module(f"quantum_control.resources.{module}"), name)
         try:
             self._way: Resource = kind(**options)
         except TypeError as error:
