@@ -53,8 +53,9 @@ class Original:
     outlives_boot: bool = False
     """Whether what is set is still set after the machine has started anew, as in a file or on
     another machine."""
-    ours: tuple[int, ...] = ()
-    """Sizes that may be in force by our own orders, the latest last."""
+    ours: tuple[int, int] | None = None
+    """Least and largest size that was ever ordered or came of an order; None before the first. A range,
+    so that most orders need not be written down."""
     taken: float = 0.0
     """When it was found; seconds since 1970."""
 
@@ -64,12 +65,9 @@ class Original:
         return resource_key(self.kind, self.options)
 
     def left_by_us(self, size: float) -> bool:
-        """Whether `size`, found in force, is one that was ordered here, or on the way to it."""
-        if not self.ours:
-            return True  # died between writing this down and the first order
-        before = self.ours[-2] if len(self.ours) > 1 else self.size
-        low, high = sorted((before, self.ours[-1]))
-        return low - 1 < size < high + 1 or round(size) in (self.size, *self.ours)
+        """Whether `size`, found in force, may have come of an order of ours."""
+        low, high = self.ours or (self.size, self.size)
+        return min(low, self.size) - 1 < size < max(high, self.size) + 1
 
 
 class Journal:
@@ -140,8 +138,8 @@ class Journal:
                 " it is left as it is"
             ) from error
 
-    def ours(self, key: str, sizes: tuple[int, ...]) -> None:
-        """Note which sizes of a resource are ours, before another is ordered.
+    def ours(self, key: str, sizes: tuple[int, int]) -> None:
+        """Note the range of sizes that are ours, before one beyond it is ordered.
 
         Raises
         ------
@@ -231,7 +229,8 @@ def _row(original: Original) -> tuple[Any, ...]:
 
 
 def _original(row: tuple[Any, ...]) -> Original:
-    _, name, kind, options, size, snapshot, outlives_boot, ours, pid, started, boot, taken = row
+    _, name, kind, options, size, snapshot, outlives_boot, ours_text, pid, started, boot, taken = row
+    ours = json.loads(ours_text)
     return Original(
         name,
         kind,
@@ -240,6 +239,6 @@ def _original(row: tuple[Any, ...]) -> Original:
         Writer(pid, started, boot),
         None if snapshot is None else json.loads(snapshot),
         bool(outlives_boot),
-        tuple(json.loads(ours)),
+        None if ours is None else (ours[0], ours[1]),
         taken,
     )

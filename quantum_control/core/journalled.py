@@ -58,7 +58,7 @@ class Journalled(Resource):
         elif self._kept and not self._original.left_by_us(state.size):
             # What came of our order is not what was ordered: that, too, is to be known as ours. A hand
             # that sets sizes while this process lives is the business of `core.hands`.
-            self._note((*self._original.ours[-2:], found))
+            self._note(found)
         return state
 
     def apply_control(self, new_size: int) -> None:
@@ -77,7 +77,7 @@ class Journalled(Resource):
             self._journal.keep(original)
             self._kept = True
         if new_size != original.size:  # the way back must be open even if the disk is full
-            self._note((*original.ours[-1:], new_size))
+            self._note(new_size)
         self.resource.apply_control(new_size)
 
     def get_metrics(self) -> dict[str, float]:
@@ -101,10 +101,14 @@ class Journalled(Resource):
         """Strike the original out without putting it back: what is set now is somebody's wish."""
         if self._kept:
             self._journal.forget(self._original.key)
-            self._original = replace(self._original, ours=(), snapshot=None, size=0)
+            self._original = replace(self._original, ours=None, snapshot=None, size=0)
             self._kept = False
 
-    def _note(self, ours: tuple[int, ...]) -> None:
+    def _note(self, size: int) -> None:
+        low, high = self._original.ours or (size, size)
+        ours = (min(low, size), max(high, size))
+        if ours == self._original.ours:
+            return
         self._journal.ours(self._original.key, ours)
         self._original = replace(self._original, ours=ours)
 

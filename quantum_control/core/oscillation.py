@@ -16,6 +16,9 @@ REVERSALS = 5
 AMPLIFIED = 2.0
 """Swing of the size over that of the demand's forecast, both relative, past which the cycle is our own."""
 
+LOOK_EVERY = 4
+"""Steps between two looks while all is calm."""
+
 LEAST_GAIN = 1.0 / 16.0
 """Part of each wanted change that is always made."""
 
@@ -49,6 +52,8 @@ class Oscillation:
                 self.gain, self._calm = max(0.5 * self.gain, LEAST_GAIN), WINDOW // 2
             elif self.gain < 1.0:
                 self.gain, self._calm = min(2.0 * self.gain, 1.0), 0
+            else:
+                self._calm = WINDOW - LOOK_EVERY
         if self.gain == 1.0 or wanted == size:
             return wanted, ""
         return size + round(self.gain * (wanted - size)), "own oscillation damped"

@@ -68,8 +68,9 @@ def recover(
         if original.snapshot is None and found == found and round(found) == original.size:
             return _struck(journal, original, Fate.THERE, f"size {original.size}")
         if not force and found == found and not original.left_by_us(found):
-            ordered = original.ours[-1]
-            return _struck(journal, original, Fate.FOREIGN, f"size {found:g} is left; ours was {ordered}")
+            low, high = original.ours or (original.size, original.size)
+            detail = f"size {found:g} is left as it is; ours were {low} to {high}"
+            return _struck(journal, original, Fate.FOREIGN, detail)
         restore(original, resource)
         now = resource.measure_state().size
     except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; the original stays in the journal

@@ -23,7 +23,9 @@ from quantum_control.daemon.audit import AuditLog
 from quantum_control.daemon.control import ControlSocket
 from quantum_control.daemon.logs import set_up_logging
 from quantum_control.daemon.scheduler import Scheduler, Task
-from quantum_control.daemon.steering import Steering, Surroundings
+from quantum_control.daemon.signals import Signals
+from quantum_control.daemon.steering import Steering
+from quantum_control.daemon.surroundings import Surroundings
 
 _log = logging.getLogger("quantum_control")
 
@@ -82,25 +84,23 @@ class Service:
         )
         self.scheduler = Scheduler()
         self.steered: dict[str, _Steered] = {}
+        for name, section in config.resources.items():
+            self._add(name, section)  # begun by the first step
         self._socket = ControlSocket(config.runtime_directory, int(config.socket_mode, 8), self.answer)
         self._reload = threading.Event()
 
     def run(self) -> int:
-        """Steer until SIGTERM or SIGINT; the signals must be blocked in every thread.
-
-        Returns the exit code.
-        """
+        """Steer until SIGTERM or SIGINT, in the main thread; returns the exit code."""
+        signals = Signals(SIGNALS)
         self.scheduler.start()
-        for name, section in self.config.resources.items():
-            self._add(name, section)
         self._tell("ready")
         _log.info("steering %d resources of %s", len(self.steered), self.path)
         pulse = min(self.config.watchdog / 4.0, 1.0)
         while True:
-            number = signal.sigtimedwait(SIGNALS, pulse)
-            if number is not None and number.si_signo != signal.SIGHUP:
+            come = signals.wait(pulse)
+            if come - {signal.SIGHUP}:
                 return self.end()
-            if number is not None or self._reload.is_set():
+            if come or self._reload.is_set():
                 self._reload.clear()
                 self.reload()
                 self._tell("reloaded")

@@ -9,17 +9,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from quantum_control.config import Mode, ResourceSection, resource_type
-from quantum_control.core.budget import Budget, Share
+from quantum_control.core.budget import Share
 from quantum_control.core.chain import HoldOff, Link, Pause
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.decision import Decision, Outcome
 from quantum_control.core.hands import Hands, ReadBack
-from quantum_control.core.journal import Journal
 from quantum_control.core.journalled import Journalled
 from quantum_control.core.oscillation import Oscillation
 from quantum_control.core.quiet import QuietHours
@@ -27,26 +24,14 @@ from quantum_control.core.resource import Resource
 from quantum_control.core.sensing import Checked
 from quantum_control.core.watch import ObjectiveWatch
 from quantum_control.core.writer import ResourceLock, resource_key
-from quantum_control.daemon.audit import AuditLog, record
+from quantum_control.daemon.audit import record
 from quantum_control.daemon.shadow import Observed, Shadow
+from quantum_control.daemon.surroundings import Surroundings
 
 _log = logging.getLogger("quantum_control")
 
 RETRY_SECONDS = (1.0, 60.0)
 """Until a resource that could not be reached is tried again: at first, and at the most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all resources of a daemon share."""
-
-    journal: Journal
-    audit: AuditLog
-    budgets: dict[str, Budget]
-    locks: Path
-    """Folder of the locks."""
-    learned: Path
-    """Folder of what laws have learnt."""
 
 
 class Steering:
@@ -88,7 +73,8 @@ class Steering:
     def step(self) -> None:
         """Do what was asked for, and take a step."""
         with self._turn:
-            self._obey()
+            if not self._asked.empty():
+                self._obey()
             if self._ended:
                 return
             if self._controller is None and not self._begun():

@@ -49,9 +49,9 @@ def test_an_original_is_read_back_as_it_was_kept(journal):
 
 def test_it_is_there_for_a_process_that_opens_the_file_later(journal):
     journal.keep(ORIGINAL)
-    journal.ours(ORIGINAL.key, (12,))
+    journal.ours(ORIGINAL.key, (12, 14))
     other = Journal(journal.path)
-    assert other.originals() == [replace(ORIGINAL, ours=(12,))]
+    assert other.originals() == [replace(ORIGINAL, ours=(12, 14))]
     other.close()
 
 
@@ -167,15 +167,19 @@ def test_the_original_is_on_disk_before_the_first_change(journal):
     pool.apply_control = apply
     resource.apply_control(12)
     (at_change,) = seen
-    assert at_change.originals() == [replace(ORIGINAL, ours=(12,))]
+    assert at_change.originals() == [replace(ORIGINAL, ours=(12, 12))]
     at_change.close()
 
 
-def test_the_last_two_orders_are_known_as_ours(journal):
+def test_the_range_of_all_orders_is_known_as_ours_and_written_only_as_it_widens(journal):
     resource = journalled(Pool(10), journal)
-    for size in (12, 14, 16):
+    written = []
+    keep = journal.ours
+    journal.ours = lambda key, sizes: (written.append(sizes), keep(key, sizes))
+    for size in (12, 16, 14, 15, 8, 13):
         resource.apply_control(size)
-    assert journal.originals()[0].ours == (14, 16)
+    assert written == [(12, 12), (12, 16), (8, 16)]
+    assert journal.originals()[0].ours == (8, 16)
 
 
 def test_a_size_that_comes_out_otherwise_is_known_as_ours(journal):

@@ -59,7 +59,7 @@ def test_every_size_that_may_be_ours_is_put_back(journal, path, found):
 
 def test_a_process_that_died_before_its_first_order_left_nothing(journal, path):
     path.write_text("10", encoding="ascii")
-    assert recover(journal, kept(journal, path, ours=()), build).fate is Fate.THERE
+    assert recover(journal, kept(journal, path, ours=None), build).fate is Fate.THERE
     assert journal.originals() == []
 
 

@@ -8,8 +8,8 @@ from daemons import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum_control import ConfigError, Objective
-from quantum_control.daemon.audit import AuditLog, read_records
+from quantum_control import ConfigError, Decision, Objective, Outcome, ResourceState
+from quantum_control.daemon.audit import AuditLog, read_records, record
 from quantum_control.daemon.history import moment, told
 from quantum_control.daemon.worth import FEWEST, replayed, shadowed
 
@@ -18,10 +18,14 @@ def line(time, resource="web", **more):
     return {"time": float(time), "resource": resource, **more}
 
 
+def text(time, **more):
+    return json.dumps(line(time, **more)) + "\n"
+
+
 def test_what_is_written_is_read_in_order(tmp_path):
     log = AuditLog(tmp_path, 100_000, 3)
     for time in range(100):
-        log.write(line(time, resource="ab"[time % 2]))
+        log.write(text(time, resource="ab"[time % 2]))
     log.close()
     assert [each["time"] for each in read_records(tmp_path)] == list(range(100))
     assert [each["time"] for each in read_records(tmp_path, "a", since=90.0)] == [90, 92, 94, 96, 98]
@@ -31,7 +35,7 @@ def test_files_are_rotated_and_bounded(tmp_path):
     for turn in range(12):
         log = AuditLog(tmp_path, 70_000, 3)
         for number in range(500):
-            log.write(line(turn * 500 + number, filler="x" * 50))
+            log.write(text(turn * 500 + number, filler="x" * 50))
         log.close()
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 3
@@ -43,13 +47,13 @@ def test_files_are_rotated_and_bounded(tmp_path):
 
 def test_a_disk_that_takes_nothing_is_told_once_and_does_not_stop_anything(tmp_path, caplog):
     log = AuditLog(tmp_path / "missing", 70_000, 3)
-    log.write(line(1))
+    log.write(text(1))
     wait_for(lambda: log.lost == 1)
-    log.write(line(2))
+    log.write(text(2))
     wait_for(lambda: log.lost == 2)
     assert caplog.text.count("steering goes on without") == 1
     (tmp_path / "missing").mkdir()
-    log.write(line(3))
+    log.write(text(3))
     log.close()
     assert [each["time"] for each in read_records(tmp_path / "missing")] == [3]
 
@@ -60,6 +64,24 @@ def test_damaged_lines_are_left_out(tmp_path_factory, garbage):
     good = json.dumps(line(1)).encode()
     (folder / "audit.jsonl").write_bytes(good + b"\n" + garbage + b"\n" + good + b"\n" + good[:9])
     assert len(list(read_records(folder, "web"))) >= 2
+
+
+@given(
+    numbers=st.lists(st.floats(), min_size=3, max_size=3),
+    resource=st.text(max_size=5),
+    reasons=st.lists(st.text(max_size=10), max_size=2),
+    shadow=st.booleans(),
+)
+def test_whatever_was_decided_its_line_is_json(numbers, resource, reasons, shadow):
+    state = ResourceState(numbers[0], size=numbers[1])
+    decision = Decision(0.0, Outcome.HELD, state, numbers[0], 0.0, numbers[2], 7, tuple(reasons))
+    mode = "shadow" if shadow else "active"
+    written = record(1.5, resource, mode, decision, state if shadow else None, 0.1)
+    assert written.endswith("}\n")
+    found = json.loads(written, parse_constant=pytest.fail)
+    assert (found["resource"], found["allowed"], found["time"]) == (resource, 7, 1.5)
+    assert found.get("why", []) == reasons
+    assert ("as_if_size" in found) == shadow
 
 
 @pytest.mark.parametrize("since", ["yesterday", "10 m", "-3h", "99999999-01-01"])

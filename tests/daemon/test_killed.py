@@ -14,7 +14,8 @@ from quantum_control.core.journal import Journal
 from quantum_control.core.recovery import Fate, recover
 from quantum_control.daemon import steering as module
 from quantum_control.daemon.audit import AuditLog
-from quantum_control.daemon.steering import Steering, Surroundings
+from quantum_control.daemon.steering import Steering
+from quantum_control.daemon.surroundings import Surroundings
 
 POINTS = 200
 BATCH = 8

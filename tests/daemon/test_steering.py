@@ -1,8 +1,11 @@
 """One resource of the daemon: modes, pauses, roll-backs, a size set by hand, an end in every state."""
 
+import gc
 import logging
+import tracemalloc
 
 import pytest
+from daemons import wait_for
 from faulty import FileResource
 
 from quantum_control import ActuatorError
@@ -11,7 +14,8 @@ from quantum_control.core.budget import Budget
 from quantum_control.core.journal import Journal
 from quantum_control.daemon import steering as module
 from quantum_control.daemon.audit import AuditLog, read_records
-from quantum_control.daemon.steering import Steering, Surroundings
+from quantum_control.daemon.steering import Steering
+from quantum_control.daemon.surroundings import Surroundings
 
 NOW = [0.0]
 
@@ -212,3 +216,20 @@ def test_every_decision_is_recorded_with_its_reason(place):
     assert len(records) == 6
     assert records[0]["why"] == ["maximum"]
     assert [each["outcome"] for each in records] == ["changed"] + ["held"] * 5
+
+
+def test_memory_stays_bounded_over_a_long_run(place):
+    steering = place.steer(max_size=20)
+    steps(steering, 300)  # until every window is full
+    gc.collect()
+    tracemalloc.start()
+    try:
+        steps(steering, 200)
+        wait_for(lambda: not place.audit.waiting)
+        before = tracemalloc.get_traced_memory()[0]
+        steps(steering, 1000)
+        wait_for(lambda: not place.audit.waiting)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 30_000
+    finally:
+        tracemalloc.stop()

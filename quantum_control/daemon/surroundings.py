@@ -1,0 +1,23 @@
+"""What all resources of a daemon share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantum_control.core.budget import Budget
+from quantum_control.core.journal import Journal
+from quantum_control.daemon.audit import AuditLog
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all resources of a daemon share."""
+
+    journal: Journal
+    audit: AuditLog
+    budgets: dict[str, Budget]
+    locks: Path
+    """Folder of the locks."""
+    learned: Path
+    """Folder of what laws have learnt."""

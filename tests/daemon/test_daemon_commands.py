@@ -1,0 +1,126 @@
+"""The daemon's commands that touch nothing, and what it tells systemd."""
+
+import json
+import logging
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from quantum_control import ConfigError
+from quantum_control.cli import main
+from quantum_control.config_file import read_config
+from quantum_control.core.discovery import Found
+from quantum_control.daemon import commands
+from quantum_control.daemon.commands import configuration
+from quantum_control.daemon.logs import JsonFormatter
+from quantum_control.daemon.notify import notify, reloading
+
+
+def invoke(*args):
+    return CliRunner().invoke(main, [str(each) for each in args])
+
+
+def test_what_init_writes_is_right_and_is_not_overwritten(tmp_path):
+    path = tmp_path / "c.toml"
+    assert invoke("init", path).exit_code == 0
+    assert invoke("check", path).exit_code == 0
+    again = invoke("init", path)
+    assert isinstance(again.exception, ConfigError)
+    assert "exists already" in str(again.exception)
+
+
+def test_the_commented_part_is_right_too_once_the_comments_are_taken_off(tmp_path):
+    path = tmp_path / "c.toml"
+    invoke("init", path)
+    head, mark, rest = path.read_text(encoding="utf-8").partition("# [resources.web]")
+    lines = [line.removeprefix("# ").removeprefix("#") for line in (mark + rest).splitlines()]
+    text = head + "\n".join(lines).replace('"KIND"', '"threads"')
+    path.write_text(text, encoding="utf-8")
+    assert read_config(path, {}).resources["web"].budget == "database"
+
+
+def test_the_schema_is_printed_for_editors():
+    schema = json.loads(invoke("check", "--schema", "x.toml").output)
+    assert "resources" in schema["properties"]
+
+
+FOUND = [
+    Found("threads", "pool one", {"pool_name": "a\"b\\c\n'", "min_threads": 2, "adopt": None}, "two\nlines"),
+    Found("threads", "plain", {}, ""),
+]
+
+
+def test_what_discovery_finds_becomes_a_configuration_in_shadow_mode(tmp_path, monkeypatch):
+    found = [Found(each.kind, each.name.replace(" ", "-"), each.options, each.note) for each in FOUND]
+    path = tmp_path / "c.toml"
+    path.write_text("".join(configuration(found)), encoding="utf-8")
+    resources = read_config(path, {}).resources
+    assert {each.mode.value for each in resources.values()} == {"shadow"}
+    assert resources["pool-one"].options == {"pool_name": "a\"b\\c\n'", "min_threads": 2}
+
+
+def test_a_finder_that_fails_is_told_and_the_others_go_on(monkeypatch):
+    def broken():
+        raise OSError("no permission")
+        yield
+
+    finders = {"broken": broken, "good": lambda: iter([FOUND[1], FOUND[1]])}
+    monkeypatch.setattr(commands, "names", lambda group: list(finders))
+    monkeypatch.setattr(commands, "load", lambda group, name: finders[name])
+    done = invoke("discover", "--json")
+    assert "looking for broken: OSError: no permission" in done.stderr
+    assert [each["name"] for each in json.loads(done.stdout)] == ["plain", "plain-2"]
+
+
+def test_with_nothing_found_the_configuration_says_so(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("".join(configuration([])), encoding="utf-8")
+    assert "Nothing was found" in path.read_text(encoding="utf-8")
+    assert read_config(path, {}).resources == {}
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_where_it_asked_to_be(tmp_path, monkeypatch, abstract):
+    address = f"\0quantum-control-{tmp_path}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(address)
+        monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
+        notify("READY=1", "STATUS=steering")
+        assert end.recv(100) == b"READY=1\nSTATUS=steering"
+        reloading()
+        assert end.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+
+
+def test_nobody_is_told_where_nobody_asked(monkeypatch, tmp_path):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    notify("READY=1")
+
+
+def test_a_line_for_machines_has_what_was_given_with_it():
+    record = logging.makeLogRecord(
+        {"msg": "%s grew", "args": ("web",), "levelname": "INFO", "resource": "web", "size": 9}
+    )
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["level"], line["resource"], line["size"]) == ("web grew", "info", "web", 9)
+
+
+def test_the_example_of_the_documentation_is_right(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    path = tmp_path / "c.toml"
+    path.write_text(example, encoding="utf-8")
+    assert read_config(path, {}).resources["web"].budget == "database"
+
+
+def test_every_test_that_the_documentation_names_is_there():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "safety.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:core|daemon|integration)/test_\w+\.py)(?:::(\w+))?`", page))
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}" in (root / "tests" / file).read_text(encoding="utf-8"), (file, test)

@@ -1,0 +1,249 @@
+"""Real daemons: killed, stopped in the middle, reloaded in a storm, with hanging parts."""
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
+
+from daemons import Place, children, controller, wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def size(path):
+    return path.read_text(encoding="ascii")
+
+
+def kill(pid, number=signal.SIGKILL):
+    os.kill(pid, number)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def test_a_killed_controller_leaves_nothing_changed(place):
+    paths = [place.lively(f"r{number}", seed=number) for number in range(5)]
+    triple = place.lively("triple", kind="triple", content="[1, 10, 10]")
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: all(size(path) != "10" for path in paths))
+        kill(controller(process))
+        assert process.wait(60) == 1
+    assert [size(path) for path in paths] == ["10"] * 5
+    assert size(triple) == "[1, 10, 10]"
+    assert "restored" in place.log()
+
+
+def test_with_the_supervisor_killed_the_controller_puts_everything_back_itself(place):
+    path = place.lively("web")
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: size(path) != "10")
+        child = controller(process)
+        kill(process.pid)
+        wait_for(lambda: not Path(f"/proc/{child}/exe").exists())
+    assert size(path) == "10"
+
+
+@pytest.mark.parametrize("how", ["restore", "run"])
+def test_with_both_killed_the_next_start_or_a_hand_puts_everything_back(place, how):
+    path = place.lively("web")
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: size(path) != "10")
+        child = controller(process)
+        kill(process.pid, signal.SIGSTOP)  # so that it does not see the other die
+        kill(child)
+        kill(process.pid)
+        process.wait()
+    assert size(path) != "10"
+    if how == "restore":
+        done = place.command("restore", place.config)
+        assert "web: restored" in done.stdout
+        assert done.returncode == 0
+        assert "nothing to restore" in place.command("restore", place.config).stdout
+    else:
+        place.resources["web"]["mode"] = "shadow"
+        place.write()
+        with place.daemon():
+            assert size(path) == "10"
+    assert size(path) == "10"
+
+
+def test_sigterm_in_the_middle_of_changes_puts_everything_back(place):
+    paths = [place.lively(f"r{number}", interval=0.01, seed=number) for number in range(10)]
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: all(size(path) != "10" for path in paths))
+        process.terminate()
+        assert process.wait(60) == 0
+    assert [size(path) for path in paths] == ["10"] * 10
+    assert not place.socket.exists()
+
+
+@pytest.mark.parametrize("in_apply", [False, True])
+def test_one_that_hangs_delays_no_other_and_is_put_back_by_the_supervisor(place, in_apply):
+    path = place.lively("web")
+    stuck = place.lively("stuck", kind="hanging", answers=3, in_apply=in_apply)
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: place.ask(do="explain", resource="stuck")["busy_seconds"] > 0.5)
+        before = place.ask(do="status", resource="web")["changes"]
+        wait_for(lambda: place.ask(do="status", resource="web")["changes"] > before + 10)
+        assert size(stuck) != "10"
+        process.terminate()
+        assert process.wait(60) in (0, 3)
+    assert size(path) == "10"
+    assert size(stuck) == "10" or "stuck: no answer" in place.log()
+
+
+def test_a_storm_of_reloads_leaves_the_unchanged_alone_and_refuses_the_bad(place):
+    web, other = place.lively("web"), place.lively("other")
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: size(web) != "10" and size(other) != "10")
+        rng = random.Random(3)
+        for turn in range(60):
+            place.resources["other"]["options"]["seed"] = turn
+            place.write("nonsense = 1\n" if turn % 3 == 0 else "")
+            kill(process.pid, signal.SIGHUP)
+            if rng.random() < 0.2:
+                changes = place.ask(do="status", resource="web")["changes"]
+                wait_for(lambda changes=changes: place.ask(do="status", resource="web")["changes"] > changes)
+        del place.resources["other"]
+        place.write()
+        kill(process.pid, signal.SIGHUP)
+        wait_for(lambda: [each["resource"] for each in place.ask(do="status")] == ["web"])
+        wait_for(lambda: size(other) == "10")
+        assert place.ask(do="status", resource="web")["original"] == 10
+        place.write("nonsense = 1\n")
+        kill(process.pid, signal.SIGHUP)
+        wait_for(lambda: "the old one goes on" in place.log())
+        assert size(web) != "10"
+        process.terminate()
+        assert process.wait(60) == 0
+    assert size(web) == "10"
+
+
+def test_two_daemons_do_not_steer_one_resource(place, tmp_path):
+    path = place.lively("web")
+    place.write()
+    second = Place(tmp_path / "second")
+    second.settings["runtime_directory"] = place.settings["runtime_directory"]
+    second.resources = place.resources
+    second.write()
+    with place.daemon() as first:
+        wait_for(lambda: size(path) != "10")
+        with second.daemon(ready=False) as refused:
+            assert refused.wait(60) == 2
+        assert "another daemon answers" in second.log()
+        assert size(path) != "10"
+        first.terminate()
+        assert first.wait(60) == 0
+
+
+def test_a_controller_that_gives_no_sign_of_life_is_ended_and_put_back(tmp_path):
+    place = Place(tmp_path, watchdog=1.0)
+    path = place.lively("web")
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: size(path) != "10")
+        kill(controller(process), signal.SIGSTOP)
+        assert process.wait(60) == 1
+    assert size(path) == "10"
+    assert "no sign of life" in place.log()
+
+
+def test_those_that_misbehave_leave_the_others_their_interval(place):
+    for number, how in enumerate(("raises", "nan", "negative", "late") * 2):
+        place.resources[f"bad{number}"] = {
+            "kind": "flaky",
+            "mode": "active",
+            "interval": 0.1,
+            "options": {"how": how},
+        }
+    for number in range(100):
+        place.resources[f"good{number}"] = {
+            "kind": "idle",
+            "mode": "active",
+            "interval": 0.1,
+            "options": {"number": number},
+        }
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: place.ask(do="status", resource="bad0")["state"] == "suspended")
+        wait_for(lambda: place.ask(do="status", resource="bad3")["failures"] > 0)
+        wait_for(
+            lambda: all(
+                row["changes"] for row in place.ask(do="status") if row["resource"].startswith("good")
+            )
+        )
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_the_walk_through_of_an_operator(place, monkeypatch):
+    """Discover, shadow, report, active, explain, roll back, restore: as the documentation tells it."""
+    path = place.file("web")
+    monkeypatch.chdir(place.folder)
+    found = place.folder / "found.toml"
+    place.command("discover", "--write", found)
+    text = found.read_text(encoding="utf-8")
+    assert '[resources."web"]\nkind = "lively"' in text
+    place.config = place.folder / "config.toml"
+    head = "".join(f"{key} = {value!r}\n".replace("'", '"') for key, value in place.settings.items())
+    place.config.write_text(
+        head + text.replace('mode = "shadow"', 'mode = "shadow"\ninterval = 0.02'), "utf-8"
+    )
+    assert "web: lively, shadow" in place.command("check", place.config).stdout
+
+    def ctl(*args):
+        done = place.command("ctl", "--socket", place.socket, *args)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with place.daemon() as process:
+        wait_for(lambda: "Saving" in place.command("report", place.config).stdout)
+        assert size(path) == "10"
+        assert "shadow -> active" in ctl("mode", "web", "active")
+        wait_for(lambda: size(path) != "10")
+        assert "decisions, the latest last" in ctl("explain", "web")
+        assert "size 10" in ctl("rollback", "web")
+        assert size(path) == "10"
+        assert "rolled back by hand" in ctl("status")
+        ctl("resume", "web")
+        wait_for(lambda: size(path) != "10")
+        assert "(active) changed" in place.command("log", place.config, "--resource", "web").stdout
+        assert (
+            "Saving"
+            in place.command("replay", place.config, "--resource", "web", "--model", "coherent").stdout
+        )
+        kill(controller(process))
+        process.wait(60)
+    assert size(path) == "10"
+    assert "nothing to restore" in place.command("restore", place.config).stdout
+
+
+def test_errors_are_told_without_a_traceback(place):
+    place.config.write_text("nonsense = 1\n", encoding="utf-8")
+    for args in (("run", place.config), ("check", place.config), ("ctl", "--socket", place.socket, "status")):
+        done = place.command(*args)
+        assert done.returncode == 2
+        assert done.stderr.startswith("quantum-control: ")
+        assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_left_running(place):
+    place.lively("web")
+    place.write()
+    with place.daemon() as process:
+        pids = [process.pid, *children(process.pid)]
+        assert len(pids) == 2
+    assert not any(Path(f"/proc/{pid}/exe").exists() for pid in pids)
