@@ -72,19 +72,19 @@ def test_the_controller_steers_it_and_release_puts_everything_back(servers, envo
 
 
 def test_no_request_is_lost_through_changes_of_weight(servers, envoy):
-    for i, speed in enumerate(SPEEDS):
-        servers.become(i, speed=5.0 * speed)
+    # Each could bear it alone, however long a busy machine keeps a weight: only changes can lose any.
+    for i in range(len(SPEEDS)):
+        servers.become(i, speed=2000.0)
     balancer = open_balancer(envoy.url)
     balancer.read()
     rng = random.Random(3)
 
     def shuffle(_):
-        # The last keeps its weight, and has to bear the rate alone where all others are drained.
         balancer.write({address: rng.choice((0, 1, 30, 100, 256)) for address in servers.addresses[:5]})
         return False
 
-    answers = under_load(envoy.port, 600.0, 2500, shuffle, 0.05)
-    assert len(answers) == 2500
+    answers = under_load(envoy.port, 400.0, 2000, shuffle, 0.05)
+    assert len(answers) == 2000
     assert {answer.status for answer in answers} == {200}
 
 

@@ -52,8 +52,9 @@ def test_the_controller_steers_it_and_release_puts_everything_back(haproxy):
 
 
 def test_no_request_is_lost_through_changes_of_weight(servers, haproxy):
-    for i, speed in enumerate(SPEEDS):
-        servers.become(i, speed=5.0 * speed)
+    # Each could bear it alone, however long a busy machine keeps a weight: only changes can lose any.
+    for i in range(len(SPEEDS)):
+        servers.become(i, speed=2000.0)
     balancer = open_balancer(haproxy.url)
     balancer.read()
     rng = random.Random(3)
@@ -63,9 +64,8 @@ def test_no_request_is_lost_through_changes_of_weight(servers, haproxy):
         balancer.write(changed)
         return False
 
-    # s5 keeps its weight, and has to bear the rate alone where all others are drained.
-    answers = under_load(haproxy.port, 700.0, 3000, shuffle, 0.03)
-    assert len(answers) == 3000
+    answers = under_load(haproxy.port, 400.0, 2000, shuffle, 0.03)
+    assert len(answers) == 2000
     assert {answer.status for answer in answers} == {200}
 
 

@@ -254,3 +254,15 @@ def test_a_missing_client_library_is_named_with_the_command_that_installs_it(mon
         ConfigError, match=r"psycopg is missing; .* pip install 'quantum-control\[postgres\]'"
     ):
         ConnectionPoolResource(dsn="dbname=pgbouncer")
+
+
+def test_a_snapshot_of_a_pool_that_ends_with_its_process_is_its_size():
+    pool, resource, _ = steered()
+    kept = resource.snapshot()
+    assert kept == {"size": 10}
+    assert not resource.outlives_boot
+    resource.apply_control(4)
+    resource.restore(kept)
+    assert pool.now.size == 10
+    resource.apply_control(12)
+    assert pool.now.size == 12

@@ -1,0 +1,86 @@
+"""What a process that is gone has left behind, and a fresh one puts back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer, run
+
+from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.loadbalancer import LoadBalancerResource
+
+FOUND = dict.fromkeys(CAPACITIES, 100)
+
+
+def process(balancer, clock, **options):
+    return LoadBalancerResource(balancer=balancer, min_backends=1, clock=clock, **options)
+
+
+@pytest.fixture
+def left():
+    """A balancer of which a process has changed all that it can, and what it had kept."""
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    gone = process(balancer, clock, spares=["e:1"])
+    kept = json.loads(json.dumps(gone.snapshot()))
+    gone.apply_control(5)
+    run(gone, balancer, clock)
+    gone.apply_control(2)
+    assert sorted(weight > 0 for weight in balancer.weights.values()) == [False] * 3 + [True] * 2
+    yield balancer, clock, kept
+    del gone  # until here, since it puts everything back when it is collected
+
+
+def test_weights_come_back_and_what_was_added_goes(left):
+    balancer, clock, kept = left
+    fresh = process(balancer, clock, spares=["e:1"], max_backends=5)
+    assert balancer.weights.keys() > FOUND.keys()
+    fresh.restore(kept)
+    assert balancer.weights == FOUND
+    assert fresh.measure_state().size == 4
+    assert fresh.foreign == {}
+    writes = len(balancer.writes)
+    fresh.restore(kept)
+    fresh.release()
+    assert len(balancer.writes) == writes
+    assert balancer.weights == FOUND
+
+
+def test_a_fresh_one_can_go_on_steering_afterwards(left):
+    balancer, clock, kept = left
+    fresh = process(balancer, clock, max_backends=4)
+    fresh.restore(kept)
+    run(fresh, balancer, clock)
+    assert balancer.weights["c"] > balancer.weights["a"]
+    fresh.release()
+    assert balancer.weights == FOUND
+
+
+def test_back_ends_that_are_gone_or_were_kept_out_are_left_alone():
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    balancer.set("a", weight=0)
+    kept = process(balancer, clock).snapshot()
+    assert set(kept["weights"]) == {"b", "c", "d"}
+    balancer.set("c", weight=3)
+    del balancer.back_ends["d"]
+    process(balancer, clock).restore(kept)
+    assert balancer.weights == {"a": 0, "b": 100, "c": 100}
+
+
+def test_what_cannot_be_put_back_is_told(left):
+    balancer, clock, kept = left
+    fresh = process(balancer, clock, spares=["e:1"])
+    balancer.read_only = True
+    with pytest.raises(ActuatorError, match="refused"):
+        fresh.restore(kept)
+    balancer.read_only, balancer.gone = False, True
+    with pytest.raises(SensorError):
+        fresh.restore(kept)
+    balancer.gone = False
+    balancer.busy = {"e:1"}
+    with pytest.raises(ActuatorError, match="e:1 was added and requests hold on to it"):
+        fresh.restore(kept)
+    assert balancer.weights == FOUND | {"e:1": 0}
+    balancer.busy = set()
+    fresh.restore(kept)
+    assert balancer.weights == FOUND
