@@ -178,7 +178,7 @@ def run(name: str, seconds: float) -> Run:
         usage_file, pressure = group.folder / FILES[group.version][0], Pressure(group.pressure)
         time.sleep(2.0 * INTERVAL)
         arm = start(name, process, int(usage_file.read_text()))
-        began_cpu, seen, last = 0.0, len(process.rounds), pressure.read().some
+        cost, seen, last = 0.0, len(process.rounds), pressure.read().some
         usage, stalled, hot, slowest = [], [], [], []
         try:
             for size, share in PHASES:
@@ -187,7 +187,7 @@ def run(name: str, seconds: float) -> Run:
                     time.sleep(INTERVAL)
                     before = time.thread_time()
                     arm.step()
-                    began_cpu += time.thread_time() - before
+                    cost += time.thread_time() - before
                     total = pressure.read().some
                     rounds = process.rounds[seen:]
                     seen += len(rounds)
@@ -198,7 +198,7 @@ def run(name: str, seconds: float) -> Run:
                     last = total
         finally:
             arm.close()
-    return Run(name, usage, stalled, hot, slowest, began_cpu / seconds)
+    return Run(name, usage, stalled, hot, slowest, cost / seconds)
 
 
 @click.command("memory-cgroup")

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 SIGN_STALL = 0.005
 """Share of one interval that stalls and is a sign at once."""
 
-STALL_ALLOWANCE = 0.0005
-"""Share of the time that may be lost to trying on average: half of the 0.1 % that is promised."""
+STALL_ALLOWANCE = 0.0008
+"""Share of the time that may be lost to trying on average: somewhat less than the 0.1 % that is promised."""
+
+SAVED, OWED = 30.0, 10.0
+"""Seconds' worth of the allowance that are saved up at most, and that are owed at most."""
+
+DEAR = 5e-9
+"""Seconds of stall per byte that was missed, before it is known: 200 MB/s, of a slow disk."""
 
 SIGN_REFAULT = 0.01
 """Share of the usage that had been taken and was read again within an interval."""
@@ -55,7 +61,8 @@ class MemoryNeed:
     different: at a sign everything is given back at once instead of in
     steps, the place where it happened is remembered and approached slowly,
     pages read again are a sign as well, and what is lost to trying is
-    charged to an allowance.
+    charged to an allowance: no more is tried than it could pay for if all of
+    it were missed.
     """
 
     def __init__(self) -> None:
@@ -69,14 +76,15 @@ class MemoryNeed:
         self._hold = HOLD
         self._wait = HOLD  # intervals until the next try
         self._allowance = 0.0  # seconds of stall that may be lost to trying
+        self._price = DEAR  # seconds of stall per byte taken that was missed
 
     def update(self, reading: MemoryReading, taken: int) -> int:
         """Return the need after another interval, at whose beginning `taken` bytes were taken."""
         usage = reading.usage
         self._peak = max(0.99 * self._peak, usage)
         self._scarce *= 0.999
-        budget = STALL_ALLOWANCE * reading.seconds
-        self._allowance = min(self._allowance + budget - reading.stalled, 60.0 * budget)
+        left = self._allowance + STALL_ALLOWANCE * reading.seconds - reading.stalled
+        self._allowance = STALL_ALLOWANCE * max(-OWED, min(left / STALL_ALLOWANCE, SAVED))
         self._tries += taken > 0
         # What the first try took says nothing, as long as it is that little.
         missed = reading.refaulted > SIGN_REFAULT * usage or (
@@ -85,19 +93,20 @@ class MemoryNeed:
         self.take = 0
         self.need = max(self.need, usage)  # unless it is tried below
         if missed or reading.stalled > SIGN_STALL * reading.seconds:
-            self._give_back(usage, taken)
+            self._give_back(usage, taken, reading.stalled)
         elif self._wait:
             self._wait -= 1
-        elif self._allowance >= 0.0:
+        elif self._allowance >= self._price * FEEL:
             self._try_without(usage)
         self.need = max(self.need, reading.floor)
         return self.need
 
-    def _give_back(self, usage: int, taken: int) -> None:
+    def _give_back(self, usage: int, taken: int, stalled: float) -> None:
         if taken:  # else it is the tail of one before, or they need more than ever
             again = self._scarce and usage < NEAR * self._scarce
             self._hold = min(2 * self._hold, LONGEST_HOLD) if again else HOLD
             self._scarce = float(usage)
+            self._price = max(stalled / taken, 0.9 * self._price)
         self._wait = self._hold
         self._tries = 0
         self.need = round(ROOM * max(self._peak, usage))
@@ -108,6 +117,7 @@ class MemoryNeed:
             self._scarce = 0.0  # far below and not missed: that was another time
         elif usage < NEAR * self._scarce:
             step = min(step, NEAR_STEP)
-        self.take = max(FEEL, round(step * usage))
+        # No more than what can be afforded if all of it is missed.
+        self.take = max(FEEL, round(min(step * usage, self._allowance / self._price)))
         # Further down than what may be taken, so that the law's headroom does not stand in the way.
         self.need = round(usage * (1.0 - LARGEST_STEP))

@@ -1,0 +1,96 @@
+"""From raw data to the table of the control-group benchmark, and the peer in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+from click.testing import CliRunner
+
+from quantum_control.bench.memory_cgroup import (
+    ARMS,
+    INTERVAL,
+    SMALL,
+    TOTAL,
+    Run,
+    Senpai,
+    command,
+    table,
+)
+from quantum_control.core.errors import ConfigError
+from quantum_control.sources.cgroups import MemoryGroup
+
+MIB = 1 << 20
+
+
+def run(name="ours", small=100):
+    """Six intervals; the jump back takes a fifth of one."""
+    return Run(
+        name,
+        usage=[200 * MIB] * 2 + [small * MIB] * 2 + [200 * MIB] * 2,
+        stalled=[0.0, 0.0, 0.001, 0.0, 0.2, 0.0],
+        hot=[TOTAL] * 2 + [SMALL] * 2 + [TOTAL] * 2,
+        slowest=[0.01, 0.01, 0.01, 0.01, 0.1, 0.01],
+        control=0.001,
+    )
+
+
+def test_the_jump_is_told_apart_from_the_rest():
+    figures = run().figures()
+    assert figures["stalled"] == pytest.approx(0.201 / 6)
+    assert figures["stalled_without_jump"] == pytest.approx(0.001 / 5)
+    assert figures["long_stalls"] == 1.0
+
+
+def test_memory_is_told_for_the_whole_and_for_the_small_working_set():
+    figures = run().figures()
+    assert figures["resident_small"] == 100 * MIB
+    assert figures["resident"] == pytest.approx(1000 / 6 * MIB)
+
+
+def test_the_table_compares_with_no_limit_in_the_same_pair(tmp_path):
+    for pair in range(2):
+        for name in ARMS:
+            content = asdict(run(name, small=100 if name == "ours" else 200))
+            (tmp_path / f"{pair:04d}-{name}.json").write_text(json.dumps(content))
+    rows = table(tmp_path, 2).splitlines()
+    assert "| ours | 167 | 16.7% [16.7%, 16.7%] | 50.0% [50.0%, 50.0%] |" in rows[-1]
+    assert "| none | 200 | 0.0% [0.0%, 0.0%] |" in rows[2]
+
+
+@pytest.fixture
+def group(tmp_path):
+    (tmp_path / "memory.current").write_text(str(200 * MIB))
+    (tmp_path / "memory.high").write_text("max")
+    (tmp_path / "memory.pressure").write_text("some avg10=0 avg60=0 avg300=0 total=0")
+    return MemoryGroup(2, tmp_path, tmp_path / "memory.pressure")
+
+
+def high(group):
+    return int((group.folder / "memory.high").read_text())
+
+
+def test_senpai_shrinks_by_a_hundredth_after_six_quiet_intervals(group):
+    senpai = Senpai(group)
+    for _ in range(5):
+        senpai.step()
+    assert high(group) == 200 * MIB
+    senpai.step()
+    assert high(group) == pytest.approx(198 * MIB)
+
+
+def test_senpai_grows_by_the_square_of_the_stall(group):
+    senpai = Senpai(group)
+    stalled = round(0.1 * INTERVAL * 1e6)  # 100 ms a second: (10/20)²
+    group.pressure.write_text(f"some avg10=0 avg60=0 avg300=0 total={stalled}")
+    senpai.step()
+    assert high(group) == pytest.approx(250 * MIB)
+    senpai.close()
+    assert (group.folder / "memory.high").read_text() == "max"
+
+
+@pytest.mark.parametrize("wrong", [["--pairs", "0"], ["--seconds", "5"]])
+def test_runs_that_are_too_few_or_too_short_are_refused(tmp_path, wrong):
+    told = CliRunner().invoke(command, ["--out", str(tmp_path), *wrong])
+    assert isinstance(told.exception, ConfigError)
