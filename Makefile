@@ -38,6 +38,9 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/step_cost.py
 	$(BIN)/python benchmarks/pool_overhead.py
+	$(BIN)/python benchmarks/knee.py
+	$(BIN)/python benchmarks/daemon_cost.py
+	$(BIN)/python benchmarks/scrape.py
 	$(BIN)/quantum-control bench laws
 
 docs: $(DOCS_STAMP)

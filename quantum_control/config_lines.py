@@ -74,9 +74,7 @@ def of_yaml(text: str) -> tuple[object, Lines]:
     try:
         import yaml
     except ImportError as error:
-        raise ConfigError(
-            "YAML needs PyYAML: pip install 'quantum-control[yaml]', or write TOML"
-        ) from error
+        raise ConfigError("YAML needs PyYAML: pip install 'quantum-control[yaml]', or write TOML") from error
     lines: Lines = {}
     try:
         loader = yaml.SafeLoader(text)

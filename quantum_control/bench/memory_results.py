@@ -34,10 +34,14 @@ class Run:
     """Processor time of what steered, over elapsed time. Unit 1."""
 
     def figures(self) -> tuple[float, float, float]:
-        """Mean heap committed, bytes; cores of the collector; 99th percentile of the latency, seconds."""
+        """Mean heap committed, bytes; cores of the collector; 99th percentile of the latency, seconds.
+
+        A core is a processor second for each second that the phases were to last: all have the
+        same requests, and who takes longer for them has not collected less.
+        """
         time, _, committed, spent = self.samples.T
         heap = float(np.sum(committed[:-1] * np.diff(time)) / (time[-1] - time[0]))
-        cores = float((spent[-1] - spent[0]) / (time[-1] - time[0]))
+        cores = float((spent[-1] - spent[0]) / (len(self.phases) * self.phase_seconds))
         return heap, cores, float(np.percentile(self.requests[:, 2], 99))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +20,8 @@ class Found:
     """What a person should know: what it is now, what is missing to steer it."""
 
 
-class Finder(Protocol):
-    """Looks for one type of resource; registered by entry point in `quantum_control.discovery`.
+Finder = Callable[[], Iterator[Found]]
+"""Looks for one type of resource; registered by entry point in `quantum_control.discovery`.
 
-    Only looks: it changes nothing, needs no privilege, and leaves out what it may not see.
-    """
-
-    def __call__(self) -> Iterator[Found]: ...
+Only looks: it changes nothing, needs no privilege, and leaves out what it may not see.
+"""

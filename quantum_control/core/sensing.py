@@ -98,13 +98,13 @@ class Checked(Resource):
             raise SensorError(f"the measurement is {age:.3g} s old, more than {self._deadline:g} s")
 
     def _check_frozen(self, state: ResourceState) -> None:
+        if not state.position > 0.0:
+            self._equal, self._last = 0, ()
+            return
         # The demand, rounded: it is computed back from a position, which differs in the last bits as
         # the size moves.
         answer = (f"{state.demand:.9g}", *self._metrics.items())
-        if answer == self._last and state.position > 0.0:
-            self._equal += 1
-        else:
-            self._equal = 0
+        self._equal = self._equal + 1 if answer == self._last else 0
         self._last = answer
         if self._equal >= self._frozen_after:
             raise SensorError(

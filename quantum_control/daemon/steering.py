@@ -139,6 +139,13 @@ class Steering:
             "failures": 0 if controller is None else controller.failures,
             "paused": self.pause.why,
         }
+        if decision is not None:
+            found |= {
+                "wanted": decision.wanted,
+                "demand": None if decision.state is None else decision.state.demand,
+                "force": decision.force,
+                "why": list(decision.reasons),
+            }
         if self.trouble:
             found["trouble"] = self.trouble
         return found

@@ -5,7 +5,7 @@ import threading
 import pytest
 from daemons import wait_for
 
-from quantum_control.daemon.scheduler import SPARE, Scheduler
+from quantum_control.daemon.scheduler import SLOTS, SPARE, Scheduler
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_calls_fall_due_on_a_grid_and_spread_over_the_interval():
     scheduler = Scheduler(lambda: now[0])
     tasks = [scheduler.add(str(number), 1.0, Counting()) for number in range(100)]
     moments = {round(task.due % 1.0, 6) for task in tasks}
-    assert len(moments) == 50
+    assert len(moments) == SLOTS
 
 
 def test_workers_that_are_no_longer_needed_end(scheduler):
