@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from quantum_control.core.errors import ActuatorError
 from quantum_control.core.journal import Journal, Original
@@ -48,7 +49,15 @@ class Journalled(Resource):
         self._now = now
 
     def measure_state(self) -> ResourceState:
-        """Measure the resource; the first size is the original."""
+        """Measure the resource; the first size is the original.
+
+        Raises
+        ------
+        ActuatorError, SafetyError
+            As `apply_control`, where measuring itself steers (a load balancer's weights).
+        """
+        if not self._original.size and getattr(self.resource, "steers_while_measuring", False):
+            return self._look_first()
         state = self.resource.measure_state()
         if state.size != state.size:
             return state
@@ -73,9 +82,7 @@ class Journalled(Resource):
         """
         original = self._original
         if not self._kept and new_size != original.size:
-            self._original = original = replace(original, snapshot=snapshot(self.resource))
-            self._journal.keep(original)
-            self._kept = True
+            self._keep()
         if new_size != original.size:  # the way back must be open even if the disk is full
             self._note(new_size)
         self.resource.apply_control(new_size)
@@ -103,6 +110,26 @@ class Journalled(Resource):
             self._journal.forget(self._original.key)
             self._original = replace(self._original, ours=None, snapshot=None, size=0)
             self._kept = False
+
+    def _look_first(self) -> ResourceState:
+        """Measure without steering, and write down what was found: from here on measuring changes it."""
+        resource: Any = self.resource
+        resource.steers_while_measuring = False
+        try:
+            state: ResourceState = resource.measure_state()
+            self._original = replace(self._original, size=max(1, round(state.size)), taken=self._now())
+            self._keep()
+        except BaseException:
+            self._original = replace(self._original, size=0)
+            raise
+        finally:
+            resource.steers_while_measuring = True
+        return state
+
+    def _keep(self) -> None:
+        self._original = replace(self._original, snapshot=snapshot(self.resource))
+        self._journal.keep(self._original)
+        self._kept = True
 
     def _note(self, size: int) -> None:
         low, high = self._original.ours or (size, size)

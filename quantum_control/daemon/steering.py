@@ -211,7 +211,10 @@ class Steering:
         if self.mode is Mode.ACTIVE:
             self._lock = ResourceLock(around.locks, resource_key(section.kind, section.options))
         options: dict[str, Any] = dict(section.options)
-        resource = self._resource = resource_type(section.kind)(**options)
+        resource: Any = resource_type(section.kind)(**options)
+        self._resource = resource
+        if self.mode is not Mode.ACTIVE and hasattr(resource, "steers_while_measuring"):
+            resource.steers_while_measuring = False
         links: tuple[Link, ...]
         if self.mode is Mode.ACTIVE:
             journalled = Journalled(resource, around.journal, self.name, section.kind, section.options)

@@ -270,8 +270,7 @@ def export(
     Parameters
     ----------
     controllers
-        What is exported, under the names of the resources' types. More may be
-        added, and taken away, later.
+        Exported under the names of the resources' types; others may follow by `add`.
     named
         The same, under names of one's own.
     port

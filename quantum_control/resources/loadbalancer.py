@@ -84,7 +84,8 @@ class LoadBalancerResource(Resource):
             if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdecimal():
                 raise ConfigError(f"the spare {address!r} is no address; write host:port")
         self._spares = tuple(spares)
-        self._steer_weights = steer_weights
+        self.steers_while_measuring = steer_weights
+        """Whether `measure_state()` sets the weights; whoever only wants to look sets it to False."""
         self._max_out = max_out
         self._clock = clock
         self._custody = Custody(self._balancer)
@@ -140,7 +141,7 @@ class LoadBalancerResource(Resource):
                 "foreign": float(len(self._custody.foreign)),
                 "orders": float(self._roster.orders),
             }
-            if self._steer_weights:
+            if self.steers_while_measuring:
                 self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
                 self._roster.weigh(self._plan)
         return ResourceState.from_demand(self._size * self._utilisation(seen), size=float(self._size))

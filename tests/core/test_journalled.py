@@ -1,0 +1,66 @@
+"""A resource that steers while it is measured, as a load balancer sets its weights."""
+
+import json
+
+import pytest
+from filed import FileResource, written
+
+from quantum_control import ActuatorError
+from quantum_control.core.journal import Journal
+from quantum_control.core.journalled import Journalled
+
+
+class Balancing(FileResource):
+    """Sets a weight at each measurement, unless it only looks; the weights are in the file."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.steers_while_measuring = True
+
+    def measure_state(self):
+        if self.steers_while_measuring:
+            written(self.path, str(int(self.path.read_text(encoding="ascii")) + 1))
+        return super().measure_state()
+
+    def snapshot(self):
+        return {"weight": int(self.path.read_text(encoding="ascii"))}
+
+    def restore(self, snapshot):
+        written(self.path, str(snapshot["weight"]))
+
+
+@pytest.fixture
+def balancing(tmp_path):
+    path = tmp_path / "weights"
+    path.write_text("5", encoding="ascii")
+    return Balancing(path)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    kept = Journal(tmp_path / "journal.sqlite")
+    yield kept
+    kept.close()
+
+
+def test_what_it_found_is_kept_before_its_first_measurement_changes_anything(balancing, journal):
+    steered = Journalled(balancing, journal, "weights", "balancing", {})
+    steered.measure_state()
+    assert balancing.snapshot() == {"weight": 5}
+    (original,) = journal.originals()
+    assert json.loads(json.dumps(dict(original.snapshot))) == {"weight": 5}
+    steered.measure_state()
+    assert balancing.snapshot() == {"weight": 6}
+    steered.put_back()
+    assert balancing.snapshot() == {"weight": 5}
+    assert journal.originals() == []
+
+
+def test_it_does_not_steer_where_nothing_could_be_kept(balancing, journal):
+    steered = Journalled(balancing, journal, "weights", "balancing", {})
+    journal.close()
+    for _ in range(2):
+        with pytest.raises(ActuatorError, match="could not be written"):
+            steered.measure_state()
+    assert balancing.snapshot() == {"weight": 5}
+    assert balancing.steers_while_measuring
