@@ -40,9 +40,6 @@ SAMPLE = 0.5
 CGROUP = "quantum-control-bench"
 """What names of cgroups of our own begin with; the number of the process and the end follow."""
 
-LISTEN_SECONDS = 10.0
-"""Longest that iperf3 may take to listen."""
-
 LEAVE_SECONDS = 5.0
 """Longest that processes which have ended may stay in their cgroup."""
 
@@ -125,7 +122,7 @@ def run(name: str, line: Line) -> dict[str, object]:
             controllers.append(QuantumController(arm.steer(end, cgroup), interval=SAMPLE))
             stack.callback(controllers[-1].stop)
         with _member(cgroups[1] if cgroups else None):
-            listen(bed)
+            bed.listen()
         probe = stack.enter_context(bed.probe())
         began = time.monotonic()
         with _member(cgroups[0] if cgroups else None):
@@ -157,27 +154,6 @@ def run(name: str, line: Line) -> dict[str, object]:
 
 def _write(name: str, most: int) -> None:
     Path("/proc/sys/net/ipv4", name).write_text(" ".join(map(str, (*STARTS[name], most))))
-
-
-def listen(bed: NetworkBed) -> None:
-    """Start an iperf3 server, and look whether it listens without connecting to it.
-
-    A connection to try it is a client for iperf3, which turns away the next
-    one until it has noticed that this one is gone.
-
-    Raises
-    ------
-    ConfigError
-        iperf3 is not installed, or does not listen.
-    """
-    bed.server.start(["iperf3", "--server"])
-    until = time.monotonic() + LISTEN_SECONDS
-    while not bed.server.run("ss", "--no-header", "--tcp", "--listening", "--numeric", "sport = :5201"):
-        if time.monotonic() > until:
-            raise ConfigError(
-                f"iperf3 does not listen after {LISTEN_SECONDS:g} s; is it installed? apt-get install iperf3"
-            )
-        time.sleep(0.02)
 
 
 @contextmanager

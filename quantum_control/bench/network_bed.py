@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -135,14 +134,12 @@ class NetworkBed:
             raise ConfigError("iperf3 is not installed; apt-get install iperf3")
         self.server.start(["iperf3", "--server", "--port", str(port)])
         until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
-            try:
-                self.server.call(lambda: socket.create_connection((SERVER, port), 1.0)).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        raise ConfigError(f"iperf3 does not listen at port {port} after {START_SECONDS:g} s")
+        # A connection to try it would be a client to iperf3, which turns away the next one meanwhile.
+        listening = ("ss", "--no-header", "--tcp", "--listening", "--numeric", f"sport = :{port}")
+        while not self.server.run(*listening):
+            if time.monotonic() > until:
+                raise ConfigError(f"iperf3 does not listen at port {port} after {START_SECONDS:g} s")
+            time.sleep(0.02)
 
     def send(
         self,

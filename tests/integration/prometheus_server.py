@@ -6,6 +6,7 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 
 from integration.requirements import require
 
@@ -96,7 +97,13 @@ class LocalPrometheus(ServerProcess):
         ]
 
     def ready(self) -> bool:
-        return accepts(self.port)
+        if self.locked:
+            return accepts(self.port)
+        try:  # it takes connections before it answers queries
+            with urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=1.0) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
 
 def make_certificate(cert: Path, key: Path) -> None:
