@@ -142,6 +142,23 @@ class LogSection(_Section):
     format: Literal["human", "json"] = "human"
 
 
+class MetricsSection(_Section):
+    """Where Prometheus reads the metrics."""
+
+    address: str = "127.0.0.1"
+    """At which to listen; this machine's own only, unless told otherwise."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9464
+    """0 is any that is free."""
+    certificate: Path | None = None
+    """File in PEM, for TLS."""
+    key: Path | None = None
+    """Its key, likewise."""
+    user: str | None = None
+    """For basic authentication."""
+    password: str | None = None
+    """Where it is kept: "env:NAME" or "file:PATH"."""
+
+
 class Config(_Section):
     """All that `quantum-control run` is told."""
 
@@ -157,6 +174,8 @@ class Config(_Section):
     """Seconds that restoring may take when it is told to stop."""
     log: LogSection = LogSection()
     audit: AuditSection = AuditSection()
+    metrics: MetricsSection | None = None
+    """Nowhere if not given."""
     defaults: dict[str, JsonValue] = {}
     """What every resource has unless it says otherwise."""
     budgets: dict[str, BudgetSection] = {}

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quantum_control.config import Config, Mode, ResourceSection
+from quantum_control.config import Config, MetricsSection, Mode, ResourceSection
 from quantum_control.config_file import read_config
 from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ActuatorError, ConfigError, unknown_name
@@ -26,6 +26,9 @@ from quantum_control.daemon.scheduler import Scheduler, Task
 from quantum_control.daemon.signals import Signals
 from quantum_control.daemon.steering import Steering
 from quantum_control.daemon.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from quantum_control.monitoring.prometheus import Exporter
 
 _log = logging.getLogger("quantum_control")
 
@@ -81,6 +84,7 @@ class Service:
             {name: Budget(each.total, each.reserve) for name, each in config.budgets.items()},
             config.runtime_directory / "locks",
             config.state_directory / "learned",
+            None if config.metrics is None else exporter(config.metrics),
         )
         self.scheduler = Scheduler()
         self.steered: dict[str, _Steered] = {}
@@ -116,7 +120,7 @@ class Service:
             _log.error("the new configuration is refused, the old one goes on:\n%s", error)
             return
         old, self.config = self.config, new
-        fixed = ("state_directory", "runtime_directory", "socket_mode", "watchdog", "audit")
+        fixed = ("state_directory", "runtime_directory", "socket_mode", "watchdog", "audit", "metrics")
         for name in fixed:
             if getattr(old, name) != getattr(new, name):
                 _log.warning("%s has changed: that takes effect when the daemon is started anew", name)
@@ -142,6 +146,8 @@ class Service:
         self._socket.close()
         stuck = self._end(self.steered)
         self._around.audit.close()
+        if self._around.exporter is not None:
+            self._around.exporter.close()
         if not stuck:
             self.journal.close()
         return NOT_RESTORED if stuck else DONE
@@ -246,6 +252,19 @@ class Service:
     def _tell(self, what: str) -> None:
         if self._report >= 0:
             os.write(self._report, what.encode() + b"\n")
+
+
+def exporter(section: MetricsSection) -> Exporter:
+    """Listen for Prometheus.
+
+    Raises
+    ------
+    ConfigError
+        The address cannot be listened at, or prometheus_client is missing.
+    """
+    from quantum_control.monitoring.prometheus import export
+
+    return export(**section.model_dump())
 
 
 def make_folder(folder: Path) -> None:

@@ -246,6 +246,8 @@ class Steering:
             memory=around.learned / f"{self.name}.json" if learns else None,
             links=links,
         )
+        if around.exporter is not None:
+            around.exporter.add(self._controller, self.name, section.kind)
 
     def _links(self) -> tuple[Link, ...]:
         """The chain behind the guard, in the order in which it acts: whoever is last has the last word."""
@@ -283,6 +285,8 @@ class Steering:
 
     def _drop(self) -> None:
         """Let go of everything, whatever state it is in."""
+        if self._around.exporter is not None:
+            self._around.exporter.remove(self.name)
         release = getattr(self._resource, "release", None)
         if callable(release):
             try:

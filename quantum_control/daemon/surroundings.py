@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantum_control.core.budget import Budget
 from quantum_control.core.journal import Journal
 from quantum_control.daemon.audit import AuditLog
+
+if TYPE_CHECKING:  # prometheus_client is not needed by who exports nothing
+    from quantum_control.monitoring.prometheus import Exporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,5 @@ class Surroundings:
     """Folder of the locks."""
     learned: Path
     """Folder of what laws have learnt."""
+    exporter: Exporter | None = None
+    """Tells Prometheus of all that is steered."""

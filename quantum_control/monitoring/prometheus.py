@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import TracebackType
 from typing import NamedTuple, Self
 from weakref import ref
@@ -46,6 +46,7 @@ class Seen(NamedTuple):
     """One controller at one instant."""
 
     controller: QuantumController
+    kind: str
     decision: Decision
     state: ResourceState | None
 
@@ -75,7 +76,7 @@ def _of_state(field: str) -> Callable[[Seen], float]:
 
 def _info(seen: Seen) -> Iterable[Sample]:
     model, resource = seen.controller.physics, seen.controller.resource
-    labels = (("model", model.name), ("type", type(resource).__name__), ("unit", resource.unit))
+    labels = (("model", model.name), ("type", seen.kind), ("unit", resource.unit))
     return (Sample(1.0, labels),)
 
 
@@ -143,24 +144,26 @@ class ControllerCollector(Collector):
     """
 
     def __init__(self) -> None:
-        self._controllers: dict[str, ref[QuantumController]] = {}
+        self._controllers: dict[str, tuple[ref[QuantumController], str]] = {}
 
-    def add(self, controller: QuantumController, name: str | None = None) -> str:
-        """Export `controller` under `name`, by default its resource's type, numbered; return the name.
+    def add(self, controller: QuantumController, name: str | None = None, kind: str | None = None) -> str:
+        """Export `controller` under `name`, by default its kind, numbered; return the name.
+
+        The `kind` is the label `type`, by default the type of the resource.
 
         Raises
         ------
         ConfigError
             Another controller is exported under this name.
         """
-        taken = {each for each, held in list(self._controllers.items()) if held() is not None}
+        taken = {each for each, (held, _) in list(self._controllers.items()) if held() is not None}
+        kind = kind or type(controller.resource).__name__
         if name is None:
-            kind = type(controller.resource).__name__
             numbered = (kind if n == 1 else f"{kind}-{n}" for n in range(1, len(taken) + 2))
             name = next(each for each in numbered if each not in taken)
         elif name in taken:
             raise ConfigError(f"a controller is exported as {name!r} already; give each a name of its own")
-        self._controllers[name] = ref(controller)
+        self._controllers[name] = ref(controller), kind
         return name
 
     def remove(self, name: str) -> None:
@@ -170,13 +173,13 @@ class ControllerCollector(Collector):
     def _seen(self) -> list[tuple[str, Seen]]:
         """Look at each controller once, so that what is told of it belongs together."""
         seen = []
-        for name, held in sorted(self._controllers.items()):
+        for name, (held, kind) in sorted(self._controllers.items(), key=itemgetter(0)):
             controller = held()
             if controller is None:
                 self._controllers.pop(name, None)
             elif controller.decisions:
                 decision = controller.decisions[-1]
-                seen.append((name, Seen(controller, decision, decision.state)))
+                seen.append((name, Seen(controller, kind, decision, decision.state)))
         return seen
 
     def collect(self) -> Iterator[Metric]:

@@ -5,12 +5,15 @@ import random
 import signal
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from daemons import Place, children, controller, wait_for
+
+from quantum_control.bench.balancers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -247,3 +250,26 @@ def test_nothing_is_left_running(place):
         pids = [process.pid, *children(process.pid)]
         assert len(pids) == 2
     assert not any(Path(f"/proc/{pid}/exe").exists() for pid in pids)
+
+
+def test_prometheus_reads_what_the_daemon_steers(place):
+    pytest.importorskip("prometheus_client")
+    path = place.lively("web")
+    port = free_port()
+    place.write(f"[metrics]\nport = {port}\n")
+
+    def page():
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
+                return answer.read().decode()
+        except OSError:
+            return ""
+
+    kind = place.resources["web"]["kind"]
+    with place.daemon() as process:
+        wait_for(lambda: 'quantum_control_changes_total{resource="web"}' in page())
+        assert f'resource_info{{model="optomechanical",resource="web",type="{kind}",unit=""}} 1.0' in page()
+        process.terminate()
+        assert process.wait(60) == 0
+    assert page() == ""
+    assert size(path) == "10"
