@@ -25,6 +25,9 @@ VALLEYS = 3
 """Readings of which the lowest estimate of the live set counts: one taken while garbage is still being
 freed is too high, none is too low by much."""
 
+TELLING = 0.2
+"""Share of what is used that must have been there at the last collection, for the difference to tell it."""
+
 WANTED = (
     "sun.gc.collector.",
     "sun.gc.generation.",
@@ -202,7 +205,10 @@ class LocalJvm:
         self._count_allocation(info, counters, time, pauses)
         if pauses:
             since = max(0.0, time - last_exit / frequency)
-            self._valleys.append(max(0.0, info.used - self._rate * since))
+            survived = info.used - self._rate * since
+            # Long after a collection, or with a rate that is wrong, the difference says nothing; all that
+            # is used is never less than what lives.
+            self._valleys.append(survived if survived >= TELLING * info.used else float(info.used))
         return HeapReading(
             started=float(_number(counters, "sun.rt.createVmBeginTime")),
             time=time,

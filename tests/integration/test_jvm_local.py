@@ -66,11 +66,12 @@ def test_the_controller_steers_the_heap_and_stopping_restores_it(shared):
         controller = QuantumController(memory, physics_model="coherent")
         steps_until(lambda: memory.get_metrics().get("collection_seconds", 0.0) > 0.0, controller.optimize)
         steps_until(lambda: flag_by_jcmd(shared.pid) != 400 * MIB, controller.optimize)
+        # On a busy machine one estimate may come long after a collection; it is not the last.
+        steps_until(lambda: 50 * MIB < memory.get_metrics()["live_bytes"] < 300 * MIB, controller.optimize)
         assert controller.failures == 0
         figures = memory.get_metrics()
         controller.stop()
     assert flag_by_jcmd(shared.pid) == 400 * MIB
-    assert 50 * MIB < figures["live_bytes"] < 300 * MIB
     assert figures["committed_bytes"] <= 512 * MIB
 
 

@@ -142,7 +142,7 @@ def test_a_step_is_followed_by_the_tuned_laws_too(law, auto_tune, delay):
     ],
 )
 def test_whole_units_do_not_make_a_tuned_size_alternate(law):
-    sizes, _ = steer(FluidPool(lambda k, backlog: 1.4, 1), law, 300, auto_tune=True)
+    sizes, _ = steer(FluidPool(lambda k, backlog: 1.4, 1), law, 600, auto_tune=True)
     assert reversals(sizes[-30:]) <= 2
 
 

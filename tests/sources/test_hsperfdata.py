@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import struct
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -68,8 +69,11 @@ def test_a_file_that_is_being_set_up_or_of_another_version_is_refused():
 
 
 def test_a_process_that_is_no_jvm_or_none_at_all_is_told_apart():
-    with pytest.raises(SensorError, match="no hsperfdata file"):
-        hsperfdata.read(os.getpid())
+    # Not this process, which has a JVM in it once JMX was used.
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        with pytest.raises(SensorError, match="no hsperfdata file"):
+            hsperfdata.read(other.pid)
+        other.communicate()
     with pytest.raises(SensorError, match="there is no process"):
         hsperfdata.read(2**22 + 1)
 
