@@ -12,7 +12,6 @@ import pytest
 from integration.host_network import children, host_network, require_namespaces
 
 from quantum_control import QuantumController
-from quantum_control.bench.long_line import listen
 from quantum_control.bench.namespace import Namespace
 from quantum_control.bench.network_bed import NetworkBed
 from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
@@ -76,7 +75,7 @@ def test_a_long_distance_gets_the_buffers_that_it_can_use_and_all_is_restored():
         ends = (bed.client, bed.server)
         for end in ends:
             narrow(end)
-        listen(bed)
+        bed.listen()
         resources = [SocketBuffers(end.path) for end in ends]
         controllers = [QuantumController(resource, interval=0.5) for resource in resources]
         transfer = bed.send(9.0)
@@ -102,7 +101,7 @@ def test_a_buffer_that_only_makes_a_queue_longer_is_taken_back():
         found = {"tcp_rmem": (4096, 131072, 1_000_000), "tcp_wmem": (4096, 16384, 1_000_000)}
         for name, value in found.items():
             numbers(bed.client, name, value)
-        listen(bed)
+        bed.listen()
         resource = SocketBuffers(bed.client.path)
         controller = QuantumController(resource, interval=0.5)
         controller.optimize()
