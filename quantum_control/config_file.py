@@ -172,7 +172,10 @@ def _inner(section: Any, step: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     values = [each for each in getattr(kind, "__args__", ()) if isinstance(each, type)]
-    return _Mapping(each for each in values if issubclass(each, BaseModel)) or None
+    models = [each for each in values if issubclass(each, BaseModel)]
+    if type(None) in values:  # a section that may be left out
+        return next(iter(models), None)
+    return _Mapping(models) or None
 
 
 class _Mapping(tuple[Any, ...]):

@@ -138,6 +138,12 @@ def test_a_wrong_variable_is_told_by_its_name(read):
     assert told[1].startswith("$QUANTUM_CONTROL_WATCHDOG: watchdog: 'soon' is not allowed")
 
 
+def test_the_keys_of_a_section_that_may_be_left_out_are_known_too(read):
+    (told,) = errors(read, "[metrics]\nprot = 9464\n")
+    assert told.endswith(":2: metrics.prot: unknown key 'prot'; did you mean 'port'?")
+    assert read("", QUANTUM_CONTROL_METRICS__PORT="9000").metrics.port == 9000
+
+
 def test_a_password_in_the_options_is_not_repeated(read):
     told = errors(
         read, '[resources.w]\nkind = "threads"\noptions = { pool_name = 1979-05-27, secret = "hunter2" }\n'
