@@ -26,6 +26,7 @@ from quantum_control.core.runner import Runner
 from quantum_control.core.safety import Bounds, Guard, GuardSettings, positive_int
 from quantum_control.core.score import PredictionScore
 from quantum_control.core.suspension import Suspension
+from quantum_control.core.tally import Tally, kind_of
 
 _log = logging.getLogger("quantum_control")
 
@@ -104,13 +105,14 @@ class QuantumController:
         self.metrics: dict[str, float] = {}
         """What the resource's `get_metrics()` last returned."""
         self.steps = 0
-        self.changes = 0
+        self.tally = Tally()
         self.score = PredictionScore()
         self._clock = clock
         self._actuator = Actuator(resource)
         self._suspension = Suspension(self._actuator, positive_int("max_failures", max_failures))
         self._guard = Guard(self.bounds, guard)
-        self._links = tuple(links)
+        self.links = tuple(links)
+        self._chain = tuple((kind_of(link), link) for link in self.links)
         self._knee = Knee()
         if self._memory is not None:
             self._memory.recall(self.physics)
@@ -123,7 +125,7 @@ class QuantumController:
         )
         self._time = -inf
         name = f"quantum_control({type(resource).__name__})"
-        self._runner = Runner(self._step, self._actuator.restore, self.interval, name)
+        self._runner = Runner(self._step, self._put_back, self.interval, name)
 
     @property
     def original(self) -> int | None:
@@ -134,6 +136,11 @@ class QuantumController:
     def size(self) -> int | None:
         """Size last ordered, at first the original; None before the first measurement."""
         return self._actuator.size or None
+
+    @property
+    def changes(self) -> int:
+        """Steps that changed the size so far."""
+        return self.tally.changed
 
     @property
     def failures(self) -> int:
@@ -156,9 +163,11 @@ class QuantumController:
         return self._runner.once()
 
     def _step(self) -> Decision:
+        began = time.perf_counter()
         decision = self._decision()
         self.decisions.append(decision)
         self.steps += 1
+        self.tally.seconds += time.perf_counter() - began
         if self._memory is not None and self.steps % KEEP_EVERY == 0:
             self._memory.keep(self.physics, self._knee)
         return decision
@@ -167,11 +176,13 @@ class QuantumController:
         now = self._clock()
         if not self._time < now < inf:
             self._time = min(self._time, now)  # a clock that went back is believed from here on
+            self.tally.held += 1
             return Decision.standing(now, Outcome.HELD, self._actuator.size, "the clock did not advance")
         state, force, wanted, doing = None, 0.0, nan, "measuring"
         try:
             state, elapsed = self._measure(now)
             if self._suspension.active and (why := self._suspension.holds()):
+                self.tally.suspended += 1
                 return Decision.standing(now, Outcome.SUSPENDED, self._actuator.size, why, state)
 
             doing = "computing the force"
@@ -179,27 +190,30 @@ class QuantumController:
             wanted = self.calculate_action(force)
             size = self._actuator.size
             allowed, reasons = self._allow(state, size, wanted, elapsed)
-            for link in self._links:
+            for kind, link in self._chain:
                 allowed, why = link.allow(state, size, allowed)
                 if why:
                     reasons = (*reasons, why)
+                    self.tally.intervened(kind)
             setpoint = self.physics.setpoint(state)
-            expected = self.physics.predict_next_state(state).demand
+            expected = self.physics.predict_demand(state)
 
             if self._runner.stop_asked:
                 allowed, reasons = size, ("stop() was called",)
             outcome = Outcome.HELD
             if allowed == size:
                 self._actuator.exact = float(allowed) if reasons else wanted
+                self.tally.held += 1
             else:
                 doing = f"applying size {allowed}"
                 self._actuator.order(allowed)
-                self.changes += 1
+                self.tally.changed += 1
                 outcome = Outcome.CHANGED
         except Exception as error:  # noqa: BLE001 - both may fail in any way; the loop goes on
             return self._failure(now, f"{doing}: {type(error).__name__}: {error}", state, force, wanted)
         self._suspension.succeeded()
         self.score.predict(expected, state.demand)
+        self.tally.charge(state, self._actuator.original, self.objective)
         return quick_decision(now, outcome, state, force, setpoint, wanted, allowed, reasons)
 
     def _measure(self, now: float) -> tuple[ResourceState, float]:
@@ -236,17 +250,27 @@ class QuantumController:
         if 0.0 <= state.throughput < inf:
             self._knee.observe(state.size, state.demand, state.throughput, elapsed)
         within = self._knee.limit(size, wanted)
-        reasons: tuple[str, ...] = (self._knee.reason,) if within < wanted else ()
+        reasons: tuple[str, ...] = ()
+        if within < wanted:
+            reasons = (self._knee.reason,)
+            self.tally.intervened("knee")
         allowed, guarded = self._guard.allow(size, within, elapsed / self.interval)
-        return allowed, (*reasons, guarded) if guarded else reasons
+        if guarded:
+            reasons = (*reasons, guarded)
+            self.tally.intervened(guarded)
+        return allowed, reasons
 
     def _failure(
         self, now: float, why: str, state: ResourceState | None, force: float, wanted: float
     ) -> Decision:
-        suspension = self._suspension
+        suspension, tally = self._suspension, self.tally
+        before = suspension.active
         refused = suspension.failed()
         if suspension.in_a_row == 1:
             _log.warning("%s: %s", self, why)
+        tally.handed_back += suspension.active and not before
+        tally.suspended += suspension.active
+        tally.failed += not suspension.active
         outcome = Outcome.SUSPENDED if suspension.active else Outcome.FAILED
         why = f"{why}; {refused}" if refused else why
         return Decision.standing(now, outcome, self._actuator.size, why, state, force=force, wanted=wanted)
@@ -306,6 +330,11 @@ class QuantumController:
             self._runner.stop(restore=restore)
         finally:
             self._keep()
+
+    def _put_back(self) -> None:
+        before = self._actuator.size
+        self._actuator.restore()
+        self.tally.put_back += self._actuator.size != before
 
     def _keep(self) -> None:
         if self._memory is not None and self.steps:

@@ -136,7 +136,9 @@ class Reach:
     def observe(self, concurrency: float, count: float, seconds: float, dispersion: float) -> None:
         """Take the concurrency of one interval as one that works unless throughput is well below its best."""
         best, window = self._best, self._window
-        window.add(1.0, count, seconds)
+        window.count += count
+        window.seconds += seconds
+        window.intervals += 1
         self._occupied += concurrency * seconds
         if window.count < ENOUGH * dispersion and window.intervals < BRIEF:
             return

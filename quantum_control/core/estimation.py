@@ -16,6 +16,7 @@ from math import inf, nan
 from types import MappingProxyType
 
 from quantum_control.core.errors import SensorError
+from quantum_control.core.flow import flow_and_backlog
 from quantum_control.core.numeric import SCALAR, Ops, ops_for
 from quantum_control.core.resource import ResourceState, quick_state
 
@@ -80,6 +81,11 @@ class AmplitudeFilter:
         """Last change of the level. sqrt(size)."""
         self.change_error: float = 1.0
         """Standard deviation of `change` if nothing but noise had happened. sqrt(size)."""
+
+    @property
+    def gained(self) -> float:
+        """Last change of the squared level: of the flow. As size."""
+        return self.change * (2.0 * self.level - self.change)
 
     def start(self, amplitude: float) -> None:
         """Take the first sample; amplitude in sqrt(size)."""
@@ -234,11 +240,7 @@ class Estimator:
             self.delays.commanded(round(commanded), 1 if intervals < 1.5 else round(intervals))
             self.delays.observed(size)
 
-        # Work is conserved: in a gap of n intervals the backlog carried into it was served, not n times over.
-        demand = size * (1.0 + position)
-        backlog = xp.maximum(demand - size, 0.0)
-        change = backlog - self._carried
-        flow = xp.maximum(demand - backlog + (change / intervals if intervals > 1.0 else change), 0.0)
+        flow, backlog = flow_and_backlog(size * (1.0 + position), size, self._carried, intervals, xp)
         amplitude = xp.sqrt(flow)
         known, coming = self._anticipate(amplitude) if self._anticipate is not None else (0.0, 0.0)
         level = self.filter
@@ -251,11 +253,10 @@ class Estimator:
 
         ahead = xp.maximum(level.level + coming, 0.0)
         forecast = ahead * ahead
-        delay = self.delay
-        if delay and self.delays is not None:
+        if self.delays is not None:
             for ordered in self.delays.in_flight():
                 backlog = xp.maximum(backlog + forecast - ordered, 0.0)
-        velocity = level.change * (2.0 * level.level - level.change) / (elapsed * size)
+        velocity = level.gained / (elapsed * size)
         self._last = state = quick_state(
             position,
             velocity,
@@ -266,7 +267,7 @@ class Estimator:
             commanded=commanded,
             flow=flow,
             forecast=forecast,
-            spread=level.spread(delay + 1.0, xp),
+            spread=level.spread(self.delay + 1.0, xp),
             backlog=backlog,
             temperature=level.temperature,
             snr=level.change / level.change_error,

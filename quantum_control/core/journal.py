@@ -92,7 +92,8 @@ class Journal:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if not self.path.is_file():  # one that is there may be on a disk that is read-only by now
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             # None: transactions begin and end where we say so.
             self._base = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -194,6 +195,8 @@ class Journal:
         version = base.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, VERSION):
             raise ConfigError(f"{self} is of version {version}, not {VERSION}; move it away")
+        if version == VERSION:
+            return  # nothing is written: the way back must be open on a full disk, or one that is read-only
         base.execute("PRAGMA journal_mode = WAL")
         with self._transaction(SYNCED):
             base.execute(_TABLE)

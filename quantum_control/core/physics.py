@@ -54,6 +54,13 @@ class PhysicsModel(ABC):
     def predict_next_state(self, current: ResourceState) -> ResourceState:
         """State expected one interval later, if the size stays as it is."""
 
+    def predict_demand(self, current: ResourceState) -> float:
+        """Demand of the state that `predict_next_state` expects, as size: what is scored at every step.
+
+        Override it where the demand is known for less than a whole state costs.
+        """
+        return self.predict_next_state(current).demand
+
     def setpoint(self, state: ResourceState) -> float:  # noqa: ARG002 - for those that override it
         """Position at which the law wants to rest; negative is headroom. Unit 1."""
         return 0.0

@@ -116,16 +116,15 @@ class Guard:
         target = bounds.clip(wanted)
         if target != wanted:
             reason = "maximum" if wanted > target else "minimum"
-        # No more than one interval's worth: what was not used in a gap is not saved up.
-        share = intervals if intervals < 1.0 else 1.0
-        if target > size:
-            most = max(size * settings.slew_up**share, size + 1.0)
-            if target > most:
-                target, reason = floor(most), "slew limit"
-        else:
-            least = min(size / settings.slew_down**share, size - 1.0)
-            if target < least:
-                target, reason = ceil(least), "slew limit"
+        rising = target > size
+        limit = settings.slew_up if rising else settings.slew_down
+        if intervals < 1.0:  # and no more than one interval's worth: what a gap left unused is not saved up
+            limit **= intervals
+        if rising:
+            if target > size * limit and target > size + 1.0:
+                target, reason = floor(max(size * limit, size + 1.0)), "slew limit"
+        elif target < size / limit and target < size - 1.0:
+            target, reason = ceil(min(size / limit, size - 1.0)), "slew limit"
         if target == float(size):  # also where floats no longer tell a size from the next
             return size, reason
         if target == inf:

@@ -10,7 +10,7 @@ from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.numeric import ops_for
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.plugins import load
-from quantum_control.core.resource import ResourceState, quick_state
+from quantum_control.core.resource import ResourceState
 from quantum_control.physics.staffing import Staffing
 
 
@@ -79,10 +79,9 @@ class StaffedModel(PhysicsModel):
                 time=current.time + step,
             )
         size, step, forecast = current.commanded, current.interval, current.forecast
-        demand = forecast + current.backlog
+        demand = self.predict_demand(current)
         velocity = (forecast - current.flow) / (step * size)
-        # Spelt out, since replace() takes several times as long and this is done at every step.
-        return quick_state(
+        return ResourceState(
             demand / size - 1.0,
             velocity,
             (velocity - current.velocity) / step,
@@ -96,3 +95,9 @@ class StaffedModel(PhysicsModel):
             backlog=ops_for(demand).maximum(demand - size, 0.0),
             temperature=current.temperature,
         )
+
+    def predict_demand(self, current: ResourceState) -> float:
+        """Forecast of the flow plus the backlog; as size."""
+        if current.forecast != current.forecast:
+            return super().predict_demand(current)
+        return current.forecast + current.backlog

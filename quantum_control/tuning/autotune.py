@@ -53,6 +53,10 @@ class Tuned(PhysicsModel):
         """As the law predicts."""
         return self.law.predict_next_state(current)
 
+    def predict_demand(self, current: ResourceState) -> float:
+        """As the law predicts; as size."""
+        return self.law.predict_demand(current)
+
     def setpoint(self, state: ResourceState) -> float:
         """As the law's, untuned."""
         return self.law.setpoint(state)

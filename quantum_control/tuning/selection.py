@@ -53,31 +53,33 @@ class Selector:
         """Switches so far."""
         self.gain = np.zeros(shape)
         """Share of the cost that the last switch promised to save."""
-        self._advantage = np.zeros((options, *shape))
+        self.advantage = np.zeros((options, *shape))
+        """Discounted cost of the option in use less that of each option."""
+        self.paid = np.zeros(shape)
+        """Discounted cost of the option in use."""
         self._square = np.zeros((options, *shape))
-        self._paid = np.zeros(shape)
         self._age = np.zeros(shape)
 
     def update(self, cost: Array) -> bool:
         """Take the costs of one interval, options along the first axis; whether any row has switched."""
         paid = np.take_along_axis(cost, self.current[None], axis=0)
         saved = paid - cost
-        for total, new in ((self._advantage, saved), (self._square, saved * saved), (self._paid, paid[0])):
+        for total, new in ((self.advantage, saved), (self._square, saved * saved), (self.paid, paid[0])):
             total *= DISCOUNT
             total += new
         self._age += 1.0
-        best = self._advantage.argmax(axis=0)
-        advantage = np.take_along_axis(self._advantage, best[None], axis=0)[0]
+        best = self.advantage.argmax(axis=0)
+        advantage = np.take_along_axis(self.advantage, best[None], axis=0)[0]
         noise = np.sqrt(np.take_along_axis(self._square, best[None], axis=0)[0])
-        switch = (advantage > CONFIDENCE * noise) & (advantage > MARGIN * self._paid) & (self._age >= DWELL)
+        switch = (advantage > CONFIDENCE * noise) & (advantage > MARGIN * self.paid) & (self._age >= DWELL)
         if not switch.any():
             return False
-        self.gain = np.where(switch, advantage / self._paid, self.gain)
+        self.gain = np.where(switch, advantage / self.paid, self.gain)
         self.current = np.where(switch, best, self.current)
         self.switches += switch
         self._age *= ~switch
         # Advantages are over the option in use, which is now another.
-        self._advantage *= ~switch
+        self.advantage *= ~switch
         self._square *= ~switch
         return True
 
@@ -128,6 +130,14 @@ class Auto(PhysicsModel):
         """The law in use (single resources)."""
         return self.laws[0 if self.selector is None else int(self.selector.current)]
 
+    def scores(self) -> dict[str, float]:
+        """Share of the cost of the law in use that each law would have saved; empty at first, no arrays."""
+        selector = self.selector
+        if selector is None or not selector.paid.any():
+            return {}
+        shares = selector.advantage / selector.paid
+        return {law.name: float(share) for law, share in zip(self.laws, shares, strict=True)}
+
     def anticipate(self, amplitude: float) -> tuple[float, float]:
         """Nothing: the rhythm is the parametric candidates' own, until that law is selected."""
         self._anticipated = self._parametric.anticipate(amplitude)
@@ -136,6 +146,10 @@ class Auto(PhysicsModel):
     def predict_next_state(self, current: ResourceState) -> ResourceState:
         """As the law in use predicts."""
         return self.laws[0].predict_next_state(current)
+
+    def predict_demand(self, current: ResourceState) -> float:
+        """As the law in use predicts; as size."""
+        return self.laws[0].predict_demand(current)
 
     def setpoint(self, state: ResourceState) -> float:
         """As the first law's, untuned."""

@@ -140,6 +140,20 @@ def test_the_prediction_is_the_forecast_and_the_backlog_at_the_size_ordered(law)
 
 
 @pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(
+    "state",
+    [
+        predicted(forecast=90.0, commanded=120.0, backlog=20.0),
+        predicted(forecast=130.0, commanded=120.0, backlog=0.0),
+        ResourceState(0.1, 0.2, 0.3, size=40.0, interval=2.0),
+    ],
+)
+def test_the_demand_predicted_is_that_of_the_state_predicted(law, state):
+    model = law()
+    assert model.predict_demand(state) == pytest.approx(model.predict_next_state(state).demand)
+
+
+@pytest.mark.parametrize("law", LAWS)
 def test_rows_of_an_array_are_laws_of_their_own(law):
     model = law()
     alone = [

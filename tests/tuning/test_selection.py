@@ -54,6 +54,7 @@ def test_rows_select_for_themselves():
 
 def test_auto_selects_the_parametric_law_for_a_rhythm_and_explains_it():
     auto = Auto.create(Objective())
+    assert auto.scores() == {}
     assert auto.law.name == "optomechanical"
     estimator = Estimator(anticipate=auto.anticipate, delay=0)
     size, backlog = 50.0, 0.0
@@ -65,3 +66,7 @@ def test_auto_selects_the_parametric_law_for_a_rhythm_and_explains_it():
     assert auto.law.name == "parametric"
     assert auto.explanation.startswith("parametric: ")
     assert "cheaper" in auto.explanation
+    scores = auto.scores()
+    assert scores["parametric"] == 0.0  # what is in use saves nothing over itself
+    assert scores["optomechanical"] < 0.0
+    assert scores["coherent"] < 0.0
