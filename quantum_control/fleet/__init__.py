@@ -1,0 +1,1 @@
+"""Past one machine: many resources at once, shared budgets, other people's engines."""
