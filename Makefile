@@ -19,9 +19,10 @@ $(DOCS_STAMP): $(STAMP)
 demo: $(STAMP)
 	$(BIN)/quantum-control demo $(ARGS)
 
+# Two processes, since most of the time is waiting for servers; one file of tests stays in one of them.
 # Where nothing may be missing, as in continuous integration, the servers are installed first.
 test: $(if $(QC_REQUIRE_ALL),servers) check
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 servers:
 	scripts/install-servers
@@ -40,7 +41,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/pool_overhead.py
 	$(BIN)/python benchmarks/knee.py
 	$(BIN)/python benchmarks/daemon_cost.py
+	$(BIN)/python benchmarks/false_alarms.py
 	$(BIN)/python benchmarks/scrape.py
+	$(BIN)/python benchmarks/exporter_cost.py
+	$(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/fleet_step.py
+	$(BIN)/python benchmarks/fleet_hosts.py
 	$(BIN)/quantum-control bench laws
 
 docs: $(DOCS_STAMP)

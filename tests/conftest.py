@@ -11,6 +11,13 @@ settings.register_profile("quantum_control", deadline=None, derandomize=True)
 settings.load_profile("quantum_control")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, one file is one process's: its servers are started once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """A module that skips itself for want of a package fails where nothing may be missing."""
