@@ -11,16 +11,14 @@ import click
 
 from quantum_control import __version__
 from quantum_control.core.errors import QuantumControlError, unknown_name
-
-EXIT_REFUSED = 2
-"""Exit code for a wrong parameter, a missing part or a resource that cannot be steered."""
+from quantum_control.terminal import EXIT_INTERRUPTED, EXIT_REFUSED, examples
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are first used, so that `--help` stays quick."""
 
-    def __init__(self, homes: Mapping[str, str], name: str, help: str) -> None:
-        super().__init__(name, help=help)
+    def __init__(self, homes: Mapping[str, str], name: str, help: str, epilog: str) -> None:
+        super().__init__(name, help=help, epilog=epilog)
         self._homes = homes
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -33,6 +31,14 @@ class LazyGroup(click.Group):
             ctx.fail(unknown_name("command", cmd_name, self._homes))
         module, _, attribute = self._homes[cmd_name].partition(":")
         return cast(click.Command, getattr(import_module(module), attribute or "command"))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; after Ctrl-C, by which it has put everything back, end as shells expect it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
 
 
 BENCH = LazyGroup(
@@ -47,6 +53,7 @@ BENCH = LazyGroup(
     },
     "bench",
     "Measure the laws and the adapters against their peers, in pairs.",
+    examples("bench laws --runs 100", "bench memory --out results"),
 )
 
 main = click.version_option(__version__, prog_name="quantum-control")(
@@ -66,10 +73,12 @@ main = click.version_option(__version__, prog_name="quantum-control")(
             "plot": "quantum_control.monitoring.plot",
             "dashboards": "quantum_control.monitoring.dashboards",
             "tune": "quantum_control.tuning.offline",
+            "keda": "quantum_control.fleet.keda",
             "bench": "quantum_control.cli:BENCH",
         },
         "quantum-control",
         "Adaptive sizing of infrastructure: one controller for any resource.",
+        examples("demo", "discover --write config.toml", "run config.toml", "COMMAND --help"),
     )
 )
 

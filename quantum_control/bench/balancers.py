@@ -67,7 +67,11 @@ class LocalBalancer(ABC):
         """Start it and wait until it listens."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - found on the path, configured here
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # Ctrl-C is for who started it, which ends it in order
             )
         give_up = time.monotonic() + PATIENCE
         while not self._listens():

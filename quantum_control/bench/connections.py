@@ -16,6 +16,7 @@ from quantum_control.bench.pool_arms import DEFAULTS, GRID, STEERED, Arm, fixed,
 from quantum_control.bench.pool_load import CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
 from quantum_control.bench.pool_results import Results, Run, place, write
 from quantum_control.core.errors import ConfigError
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 CANDIDATES = 2
 """Sizes of the grid that run in every pair of a phase, besides those with a name: the best when it was
@@ -28,7 +29,13 @@ CALIBRATION_ROUNDS = 2
 SETTINGS: dict[str, str | int] = {"max_connections": CLIENTS + 40, "shared_buffers": "128MB", "jit": "off"}
 
 
-@click.command("connections")
+@click.command(
+    "connections",
+    epilog=examples(
+        "bench connections --out results",
+        "bench connections --pairs 5 --backend pgbouncer --out results --json",
+    ),
+)
 @click.option("--pairs", default=30, show_default=True, help="Runs of every arm on the same arrivals.")
 @click.option("--phase-seconds", default=4.0, show_default=True, help="Length of each of the two phases.")
 @click.option(
@@ -45,7 +52,8 @@ SETTINGS: dict[str, str | int] = {"max_connections": CLIENTS + 40, "shared_buffe
     help="Folder for the raw data. A run that was interrupted goes on where it was.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the arrivals and of the order of the arms.")
-def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int) -> None:
+@AS_JSON
+def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int, as_json: bool) -> None:
     """Compare the control with fixed sizes and its peers, on PostgreSQL.
 
     Each pair runs every arm, in an order drawn anew, through the same arrivals
@@ -79,6 +87,9 @@ def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int
                     write(place(out, pair, name), run_arm(arm, wanted, rates, phase_seconds, (seed, pair)))
             click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
     results = Results(out, arms, pairs)
+    if as_json:
+        print_json({"backend": backend, "arrivals_per_second": rates, **results.as_json(fixed_arms)})
+        return
     rounded = ", ".join(f"{phase} {rate:.0f}" for phase, rate in rates.items())
     click.echo(
         f"{backend}, {len(results.pairs)} pairs, phases of {phase_seconds:g} s, {os.cpu_count()} cores,"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from quantum_control.bench.course import PHASES, Course, run
 from quantum_control.bench.steering import ARMS
 from quantum_control.core.errors import ConfigError
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 REFERENCES = ("ours", "ours-envoy")
 """The arms that the others on the same balancer are compared with."""
@@ -86,8 +88,29 @@ def _run(name: str, course: Course, seed: int) -> dict[str, object]:
     }
 
 
-def table(directory: Path, arms: Sequence[str]) -> str:
-    """Tables of all complete pairs in `directory`, in Markdown."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the tables are made of."""
+
+    course: Mapping[str, float]
+    pairs: int
+    """Complete ones, those set aside included."""
+    again: int
+    """Runs that were made once more, as the machine was busy."""
+    kept: list[list[Any]]
+    """Raw data of the pairs that count, an arm each."""
+    figures: dict[str, list[tuple[list[float], list[float], list[float]]]]
+    """Of each arm, for each pair: p50 (ms), p99 (ms) and part that failed, of each measured phase."""
+
+
+def measured(directory: Path, arms: Sequence[str]) -> Measured:
+    """Read all complete pairs in `directory`.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or the machine was too busy in each.
+    """
     course = json.loads((directory / "settings.json").read_text())
     quarter = course["seconds"] / len(PHASES)
     pairs = 0
@@ -103,11 +126,33 @@ def table(directory: Path, arms: Sequence[str]) -> str:
             f"in each of {pairs} pairs in {directory} requests left late: this machine is too busy"
         )
     figures = {name: [_figures(pair[i], quarter) for pair in kept] for i, name in enumerate(arms)}
+    return Measured(course, pairs, again, kept, figures)
+
+
+def medians(found: Measured) -> dict[str, dict[str, dict[str, float]]]:
+    """Medians over the pairs: by phase and arm the p50 and p99 (ms), and the mean part that failed."""
+    return {
+        title: {
+            name: {
+                "p50_ms": float(np.median([one[0][phase] for one in own])),
+                "p99_ms": float(np.median([one[1][phase] for one in own])),
+                "failed": float(np.mean([one[2][phase] for one in own])),
+            }
+            for name, own in found.figures.items()
+        }
+        for phase, title in enumerate(MEASURED)
+    }
+
+
+def table(found: Measured, arms: Sequence[str]) -> str:
+    """Tables of all complete pairs, in Markdown."""
+    kept, figures = found.kept, found.figures
     rng = np.random.default_rng(0)
     spread = "95 % bootstrap interval" if len(kept) >= FEWEST else "lowest, highest"
     lines = [
         f"{len(kept)} pairs; medians over them, [{spread}]; latency of what succeeded, ms.",
-        f"As the machine was busy, {again} runs were made again and {pairs - len(kept)} pairs set aside.",
+        f"As the machine was busy, {found.again} runs were made again and "
+        f"{found.pairs - len(kept)} pairs set aside.",
     ]
     for phase, title in enumerate(MEASURED):
         lines += [
@@ -127,7 +172,7 @@ def table(directory: Path, arms: Sequence[str]) -> str:
             else:
                 cells.append("")
             lines.append(f"| {ARMS[name].title} | {' | '.join(cells)} |")
-    lines += ["", *_costs(kept, arms, course)]
+    lines += ["", *_costs(kept, arms, found.course)]
     return "\n".join(lines)
 
 
@@ -182,7 +227,12 @@ def _place(directory: Path, pair: int, arm: str) -> Path:
     return directory / f"{pair:04d}-{arm}.json"
 
 
-@click.command()
+@click.command(
+    "loadbalancer",
+    epilog=examples(
+        "bench loadbalancer results", "bench loadbalancer results --pairs 5 --arm leastconn --arm ours --json"
+    ),
+)
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--pairs", default=30, show_default=True, type=click.IntRange(1), help="Pairs to have in the end."
@@ -194,6 +244,7 @@ def _place(directory: Path, pair: int, arm: str) -> Path:
 @click.option(
     "--arm", "arms", multiple=True, type=click.Choice(list(ARMS)), help="Only these; by default all."
 )
+@AS_JSON
 def command(
     directory: Path,
     pairs: int,
@@ -202,6 +253,7 @@ def command(
     interval: float,
     seed: int,
     arms: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Compare ways to share requests among six unequal servers that change, stall and fail.
 
@@ -210,4 +262,8 @@ def command(
     """
     chosen = arms or tuple(ARMS)
     measure(directory, Course(seconds, utilisation, interval), pairs, chosen, seed)
-    click.echo(table(directory, chosen))
+    found = measured(directory, chosen)
+    if as_json:
+        print_json({"pairs": len(found.kept), "phases": medians(found)})
+        return
+    click.echo(table(found, chosen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +178,30 @@ class Results:
     def control_share(self, arm: str) -> tuple[float, float]:
         """Processor time of the control over elapsed time: the mean, and in the worst phase. Unit 1."""
         return self._control[arm]
+
+    def as_json(self, fixed: Sequence[str]) -> dict[str, object]:
+        """Return what the tables show, for programs."""
+        phases: dict[str, object] = {}
+        for phase in self.phases:
+            best = self.best(phase, fixed)
+            arms = {}
+            for arm in (arm for of, arm in self._columns if of == phase):
+                column = self._columns[phase, arm]
+                names = ("throughput", "p99", "settled_throughput", "settled_p99")
+                arms[arm] = {
+                    "size": column.size,
+                    "p99_seconds": float(np.median(column.whole[:, 1])),
+                    "over_best": {
+                        name: asdict(ratio)
+                        for name, ratio in zip(names, self.ratios(phase, arm, best), strict=True)
+                    },
+                }
+            phases[phase] = {"best_fixed": best, "arms": arms}
+        return {
+            "pairs": len(self.pairs),
+            "phases": phases,
+            "control_share": {arm: share for arm, (share, worst) in self._control.items() if worst > 0.0},
+        }
 
     def table(self, fixed: Sequence[str]) -> str:
         """Return everything as Markdown tables, losses included."""

@@ -88,6 +88,7 @@ class ServerProcess(ABC):
                 user=self._user,
                 group=self._user,
                 extra_groups=self._groups,
+                process_group=0,  # Ctrl-C is for who started it, which ends it in order
             )
         process = self._process
         try:

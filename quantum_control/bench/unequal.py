@@ -127,6 +127,7 @@ class UnequalServers:
             [sys.executable, "-m", __name__, json.dumps(self.speeds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for who started it, which ends it in order
         )
         line = self._process.stdout.readline() if self._process.stdout is not None else b""
         if not line:

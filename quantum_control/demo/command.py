@@ -26,6 +26,7 @@ from quantum_control.demo.view import view
 from quantum_control.demo.work import Work
 from quantum_control.resources.adaptive import INTERVAL
 from quantum_control.resources.threads import MAX_THREADS
+from quantum_control.terminal import AS_JSON, EXIT_INTERRUPTED, examples
 
 SECONDS = 80.0
 """Length of the demonstration."""
@@ -39,11 +40,13 @@ OVERRUN = 0.08
 FEW = 5
 """Blocks; the intervals of fewer are narrower than they should be by half and more."""
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT."""
 
-
-@click.command("demo")
+@click.command(
+    "demo",
+    epilog=examples(
+        "demo", "demo --seconds 30 --plot demo.svg", "demo --trace requests.csv.gz --json > result.json"
+    ),
+)
 @click.option(
     "--seconds",
     default=SECONDS,
@@ -69,7 +72,7 @@ INTERRUPTED = 130
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw a picture into this file; needs the extra 'plot'.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON instead of a table.")
+@AS_JSON
 def command(
     seconds: float, seed: int, trace: Path | None, sizes: tuple[int, ...], plot: Path | None, as_json: bool
 ) -> None:
@@ -77,8 +80,6 @@ def command(
 
     Tasks wait for an HTTP server on loopback, which is there for the time of
     the demonstration; a few compute. All pools get the same arrivals, in turn.
-
-    Example: quantum-control demo --plot demo.svg
     """
     if isnan(seconds):  # which is in every range
         raise ConfigError("--seconds nan: give a number of seconds")
@@ -92,7 +93,7 @@ def command(
         shown = _run(load, sizes, Console(stderr=True))
     except KeyboardInterrupt:
         click.echo("interrupted; pools and server have ended", err=True)
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(EXIT_INTERRUPTED) from None
     if as_json:
         click.echo(shown.as_json(seed))
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 SERVER = "http://127.0.0.1:9090"
 
@@ -41,24 +42,26 @@ providers:
 """
 
 
-@click.command("dashboards")
+@click.command(
+    "dashboards",
+    epilog=examples(
+        "dashboards /etc/grafana/quantum_control",
+        "dashboards made --server http://prometheus:9090 --scraped 5s",
+    ),
+)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--server", default=SERVER, show_default=True, help="URL of Prometheus, as Grafana sees it.")
 @click.option("--scraped", default="15s", show_default=True, help="How often Prometheus scrapes.")
 @click.option("--path", help="Where Grafana will find DIR/dashboards; by default that folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print the names of the files as JSON.")
+@AS_JSON
 def command(directory: Path, server: str, scraped: str, path: str | None, as_json: bool) -> None:
-    """Write dashboards, their provisioning and alert rules to DIR.
-
-    \b
-    quantum-control dashboards /etc/grafana/quantum_control
-    """  # noqa: D301 - \b is click's, for a paragraph that is not to be wrapped
+    """Write dashboards, their provisioning and alert rules to DIR."""
     written = [
         write(directory / name, text)
         for name, text in contents(server, scraped, path or str(directory.resolve() / "dashboards"))
     ]
     if as_json:
-        click.echo(json.dumps([str(each) for each in written], indent=2))
+        print_json([str(each) for each in written])
         return
     for each in written:
         click.echo(f"wrote {each}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.monitoring.recorded import Array, Course, course_of_csv, course_of_records
+from quantum_control.terminal import AS_JSON, examples, print_json, tracked
 
 MOST_POINTS = 4000
 """More than the eye tells apart; longer courses are drawn as means over equal parts."""
@@ -16,30 +17,36 @@ MOST_POINTS = 4000
 COLOURS = {"demand": "tab:orange", "size": "tab:blue", "wanted": "tab:gray", "force": "tab:purple"}
 
 
-@click.command("plot")
+@click.command(
+    "plot",
+    epilog=examples(
+        "plot history.csv history.svg", "plot /var/lib/quantum_control web.png --resource web --since 2h"
+    ),
+)
 @click.argument("history", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--resource", help="Which one, where HISTORY holds several.")
 @click.option("--since", default="", help="Of a daemon: 10m, 2h, 3d, or a time such as 2026-01-31T14:00.")
-def command(history: Path, file: Path, resource: str | None, since: str) -> None:
+@AS_JSON
+def command(history: Path, file: Path, resource: str | None, since: str, as_json: bool) -> None:
     """Draw HISTORY to FILE (png, svg, pdf ...): size, demand and force over time.
 
     HISTORY is a CSV file (gzip too), or the state_directory of a daemon.
-
-    \b
-    quantum-control plot history.csv history.svg
-    quantum-control plot /var/lib/quantum_control web.png --resource web --since 2h
-    """  # noqa: D301 - \b is click's, for a paragraph that is not to be wrapped
+    """
     if history.is_dir():
         from quantum_control.daemon.audit import read_records
         from quantum_control.daemon.history import moment
 
-        course = course_of_records(read_records(history, resource, moment(since)), str(history))
+        records = tracked(read_records(history, resource, moment(since)), "records read")
+        course = course_of_records(records, str(history))
     else:
         if resource or since:
             raise ConfigError(f"--resource and --since are for a daemon's folder; {str(history)!r} is none")
         course = course_of_csv(history)
     draw(course, file)
+    if as_json:
+        print_json({"wrote": str(file), "intervals": course.time.size})
+        return
     click.echo(f"wrote {file}: {course.time.size} intervals")
 
 

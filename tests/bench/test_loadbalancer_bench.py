@@ -122,7 +122,7 @@ def test_without_one_whole_pair_there_is_no_table(tmp_path, runs):
     bench(tmp_path, "--pairs", "1")
     next(tmp_path.glob("0000-ours.json")).unlink()
     with pytest.raises(ConfigError, match="no complete pair"):
-        loadbalancer.table(tmp_path, ["leastconn", "ours"])
+        loadbalancer.measured(tmp_path, ["leastconn", "ours"])
 
 
 def test_raw_data_are_one_file_a_run(tmp_path, runs):

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.demo import picture
-from quantum_control.demo.command import INTERRUPTED, command
+from quantum_control.demo.command import command
 from quantum_control.demo.report import MEASURES
+from quantum_control.terminal import EXIT_INTERRUPTED
 
 # A shell that starts the tests in the background lets their processes ignore the interrupt.
 RUN = (
@@ -195,7 +196,7 @@ def test_ctrl_c_ends_the_pools_and_the_server_and_says_so():
         assert select.select([ended], [], [], 60.0)[0], "the server is still there"
     finally:
         os.close(ended)
-    assert running.returncode == INTERRUPTED
+    assert running.returncode == EXIT_INTERRUPTED
     assert out == ""
     assert err.splitlines()[-1] == "interrupted; pools and server have ended"
     assert "Traceback" not in err

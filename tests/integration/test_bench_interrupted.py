@@ -1,0 +1,98 @@
+"""Ctrl-C in a benchmark on real servers: it ends with 130, and servers, groups and namespaces go with it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from integration.requirements import require
+
+pytestmark = pytest.mark.integration
+
+PATIENCE = 120.0
+"""Seconds; far more than it takes."""
+
+
+def started_by(pid):
+    """Processes that a process has started, and those that these have started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if fields[0] != "Z":
+                parents[int(stat.parent.name)] = int(fields[1])
+    found, new = set(), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def groups():
+    """Control groups there are."""
+    return {folder for folder, *_ in os.walk("/sys/fs/cgroup") if "quantum" in folder}
+
+
+def namespaces():
+    """Network namespaces with a name."""
+    return set(Path("/run/netns").glob("*"))
+
+
+def alive(pids):
+    """Of these processes those that have not ended."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.add(pid)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "program", "as_root"),
+    [
+        (["memory", "--out", "kept"], "java", False),
+        (["memory-cgroup", "--out", "kept"], None, True),
+        (["loadbalancer", "kept"], "haproxy", False),
+        (["buffer", "--out", "kept"], "iperf3", True),
+        (["connections", "--out", "kept"], "psql", False),
+    ],
+    ids=["memory", "memory-cgroup", "loadbalancer", "buffer", "connections"],
+)
+def test_nothing_is_left_behind(arguments, program, as_root, tmp_path):
+    if program:
+        require(shutil.which(program), f"{program} is not installed; scripts/install-servers installs it")
+    require(not as_root or os.geteuid() == 0, "this benchmark takes root")
+    before = groups(), namespaces(), set(Path("/sys/class/net").iterdir())
+    told = tmp_path / "stderr"
+    with told.open("wb") as errors:
+        process = subprocess.Popen(  # noqa: S603 - ours
+            [sys.executable, "-m", "quantum_control", "bench", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+            cwd=tmp_path,
+        )
+    try:
+        until = time.monotonic() + PATIENCE
+        while not (started := started_by(process.pid)):
+            assert process.poll() is None, told.read_text()
+            assert time.monotonic() < until, "it started no server"
+            time.sleep(0.1)
+        time.sleep(1.0)  # by which it is in the middle of it
+        started |= started_by(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE) == 130, told.read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert "Traceback" not in told.read_text()
+    while alive(started):
+        assert time.monotonic() < until, alive(started)
+        time.sleep(0.1)
+    assert (groups(), namespaces(), set(Path("/sys/class/net").iterdir())) == before
