@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
+from quantum_control.fleet.engine import engine_named
 from quantum_control.simulation.accounting import backlog_of_sizes
 from quantum_control.simulation.loads import LOADS, TRACES, trace
 from quantum_control.simulation.peers import LIMITERS, PROVISIONERS, HoltWinters, best_fixed, foresight
@@ -125,21 +123,17 @@ def pieces(
     return [piece for piece in work if piece.laws and piece.loads]
 
 
-def compete(work: Sequence[Piece], jobs: int) -> Iterator[list[Costs]]:
-    """Do the work in `jobs` processes; yields results as they come, the same whatever `jobs` is."""
-    if jobs == 1:
-        yield from map(run_piece, work)
-        return
-    # Fresh interpreters: a fork would inherit locks of threads that are not there. One thread of linear
-    # algebra in each, or the processes take each other's cores.
-    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        try:
-            for future in as_completed([pool.submit(run_piece, piece) for piece in work]):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def compete(
+    work: Sequence[Piece], jobs: int, engine: str = "local", address: str | None = None
+) -> Iterator[list[Costs]]:
+    """Do the work in `jobs` processes, or on another engine; yields results as they come, the same wherever.
+
+    Raises
+    ------
+    ConfigError
+        The engine is not there.
+    """
+    return engine_named(engine, jobs, address).run(run_piece, work)
 
 
 def run_piece(piece: Piece) -> list[Costs]:

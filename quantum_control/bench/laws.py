@@ -6,11 +6,11 @@ import csv
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from quantum_control.bench.contest import (
@@ -28,7 +28,9 @@ from quantum_control.bench.contest import (
 from quantum_control.bench.standings import SEVEN, Standing, Standings, holm
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.physics import Objective
+from quantum_control.fleet.engine import ADDRESS, ENGINE
 from quantum_control.simulation.loads import TRACES, traces_directory
+from quantum_control.terminal import AS_JSON, examples, print_json, tracked
 
 RUNS = 1000
 STEPS = 2000
@@ -41,7 +43,14 @@ TIE = 0.02
 """Costs within 2 % of the best count as as good, when movement is compared."""
 
 
-@click.command("laws")
+@click.command(
+    "laws",
+    epilog=examples(
+        "bench laws",
+        "bench laws --laws 'auto*,ewma,hpa' --runs 100 --out results",
+        "bench laws --loads bursts --json",
+    ),
+)
 @click.option("--runs", default=RUNS, show_default=True, type=click.IntRange(8), help="Paired runs per load.")
 @click.option(
     "--steps", default=STEPS, show_default=True, type=click.IntRange(300), help="Intervals per run."
@@ -50,17 +59,21 @@ TIE = 0.02
 @click.option(
     "--jobs", default=os.cpu_count() or 1, show_default=True, type=click.IntRange(1), help="Processes."
 )
+@ENGINE
+@ADDRESS
 @click.option("--laws", "chosen", help="Only these, separated by commas; a star means tuned: auto*,ewma.")
 @click.option("--loads", "on", help="Only these, separated by commas.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for CSV files and picture."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of tables.")
+@AS_JSON
 def command(
     runs: int,
     steps: int,
     seed: int,
     jobs: int,
+    engine: str,
+    address: str | None,
     chosen: str | None,
     on: str | None,
     out: Path | None,
@@ -72,10 +85,7 @@ def command(
     with one interval between a measurement and its effect. All laws see the
     same arrivals; intervals are 95 % bootstrap over runs (over segments of
     1000 intervals on the recorded traces, which are left out where absent).
-
-    \b
-    Example: quantum-control bench laws --laws 'auto*,ewma,hpa' --runs 100 --out results
-    """  # noqa: D301 - click's own mark for "do not wrap", which must not be escaped
+    """
     names = [name.strip() for name in chosen.split(",")] if chosen else laws()
     names = list(dict.fromkeys([*names, FIXED, FORESIGHT]))
     available = [load for load in loads() if load not in TRACES or traces_directory() is not None]
@@ -85,11 +95,11 @@ def command(
         raise ConfigError(f"no folder of traces for {', '.join(missing)}: set QC_TRACES to it")
     work = pieces(names, which, runs=runs, steps=steps, seed=seed, objective=Objective())
     # Not on a terminal, lines are as long as the table is wide: cells cut short are worth nothing.
-    console = Console(stderr=as_json)
+    console = Console()
     if not console.is_terminal:
-        console = Console(stderr=as_json, width=WIDE)
+        console = Console(width=WIDE)
     begun = time.monotonic()
-    standings = Standings(_run(work, jobs, console), seed)
+    standings = Standings(_run(work, jobs, engine, address), seed)
     rows = [row for law in names for load in which if (row := standings.standing(law, load))]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -98,24 +108,21 @@ def command(
 
         draw(out / "laws.svg", standings, names, which)
     if as_json:
-        click.echo(_json(rows, standings, names))
+        overall = {law: value[0] for law in names if (value := standings.overall(law))}
+        print_json({"standings": [asdict(row) for row in rows], "seven": overall, "of": list(SEVEN)})
         return
     console.print(_table(standings, names, which, runs, steps, seed))
     console.print(_claims(standings, names, which))
     if set(TRACES) - set(which):
         console.print("Recorded traces left out; set QC_TRACES to their folder to include them.")
-    console.print(f"{time.monotonic() - begun:.0f} s in {jobs} processes.")
+    console.print(
+        f"{time.monotonic() - begun:.0f} s in {jobs} processes{' of Ray' if engine == 'ray' else ''}."
+    )
 
 
-def _run(work: Sequence[Piece], jobs: int, console: Console) -> list[Costs]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    results = []
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("running", total=len(work))
-        for result in compete(work, jobs):
-            results += result
-            progress.update(task, advance=1)
-    return results
+def _run(work: Sequence[Piece], jobs: int, engine: str, address: str | None) -> list[Costs]:
+    results = compete(work, jobs, engine, address)
+    return [each for piece in tracked(results, "pieces of work", len(work)) for each in piece]
 
 
 def _table(
@@ -203,13 +210,3 @@ def _write(out: Path, rows: Sequence[Standing], standings: Standings) -> None:
                     writer.writerows(
                         [law, load, run, f"{cost[run]:.6g}", f"{moved[run]:.6g}"] for run in range(len(cost))
                     )
-
-
-def _json(rows: Sequence[Standing], standings: Standings, names: Sequence[str]) -> str:
-    import json
-    from dataclasses import asdict
-
-    overall = {law: value[0] for law in names if (value := standings.overall(law))}
-    return json.dumps(
-        {"standings": [asdict(row) for row in rows], "seven": overall, "of": list(SEVEN)}, indent=2
-    )

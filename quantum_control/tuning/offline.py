@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import os
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,11 +17,13 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
+from quantum_control.fleet.engine import ADDRESS, ENGINE, engine_named
 from quantum_control.physics.base import StaffedModel
 from quantum_control.physics.coherent import Coherent
 from quantum_control.physics.optomechanical import Optomechanical
 from quantum_control.physics.parametric import Parametric
 from quantum_control.physics.staffing import Staffing
+from quantum_control.terminal import AS_JSON, Progress, examples, print_json, tracked
 
 Array = NDArray[np.float64]
 
@@ -83,19 +87,23 @@ def tune(flow: Array, law: str, objective: Objective, seed: int = 0) -> Setting:
     split = int(TRAINED * len(flow))
     seen, unseen = flow[:split], flow[split:]
 
-    def cost(candidates: Any, /, *_: Any) -> Any:
-        return replay(LAWS[law], candidates.reshape(len(SEARCHED), -1), seen, objective)
+    with Progress("generations of the search", GENERATIONS + 1) as progress:
 
-    found = differential_evolution(
-        cost,
-        cast(Any, list(SEARCHED.values())),
-        vectorized=True,
-        updating="deferred",
-        polish=False,
-        popsize=POPULATION,
-        maxiter=GENERATIONS,
-        rng=seed,
-    )
+        def cost(candidates: Any, /, *_: Any) -> Any:
+            costs = replay(LAWS[law], candidates.reshape(len(SEARCHED), -1), seen, objective)
+            progress.advance()
+            return costs
+
+        found = differential_evolution(
+            cost,
+            cast(Any, list(SEARCHED.values())),
+            vectorized=True,
+            updating="deferred",
+            polish=False,
+            popsize=POPULATION,
+            maxiter=GENERATIONS,
+            rng=seed,
+        )
     usual = LAWS[law].create(objective)
     default = (
         usual.staffing.headroom,
@@ -143,37 +151,87 @@ def replay(law: type[StaffedModel], candidates: Array, flow: Array, objective: O
     return total / len(flow)
 
 
-@click.command("tune")
-@click.argument("history", type=click.Path(path_type=Path))
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One history to be tuned for, as a piece of work."""
+
+    number: int
+    flow: Array
+    law: str
+    objective: Objective
+    seed: int
+
+
+def search(piece: Search) -> tuple[int, Setting]:
+    """Tune for one of several histories, without a word on how far it is."""
+    with redirect_stderr(StringIO()):
+        return piece.number, tune(piece.flow, piece.law, piece.objective, piece.seed)
+
+
+@click.command(
+    "tune",
+    epilog=examples(
+        "tune history.csv",
+        "tune history.csv --model coherent --waiting 10 --json",
+        "tune hosts/*.csv --engine ray --address auto",
+    ),
+)
+@click.argument("history", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Choice(sorted(LAWS)), default="optomechanical", show_default=True)
 @click.option("--waiting", default=3.0, show_default=True, help="Price of one unit of backlog per interval.")
 @click.option("--size", default=1.0, show_default=True, help="Price of one unit of size per interval.")
 @click.option("--change", default=0.3, show_default=True, help="Price of one unit of change.")
 @click.option("--seed", default=0, show_default=True, help="Of the search.")
-@click.option("--json", "as_json", is_flag=True, help="Print the setting as JSON.")
+@click.option(
+    "--jobs", default=os.cpu_count() or 1, show_default=True, type=click.IntRange(1), help="Processes."
+)
+@ENGINE
+@ADDRESS
+@AS_JSON
 def command(
-    history: Path, model: str, waiting: float, size: float, change: float, seed: int, as_json: bool
+    history: tuple[Path, ...],
+    model: str,
+    waiting: float,
+    size: float,
+    change: float,
+    seed: int,
+    jobs: int,
+    engine: str,
+    address: str | None,
+    as_json: bool,
 ) -> None:
-    """Find the best fixed setting of a law for a recorded load.
+    """Find the best fixed setting of a law for a recorded load, or for each of several.
 
     HISTORY is a CSV file, one interval a line: a column flow (or arrivals, or
     count), or the columns demand and size. The last 30 % is held out: believe
     that figure, and prefer the default where the gain there is small.
-
-    \b
-    Example: quantum-control tune history.csv --model coherent
-    """  # noqa: D301 - click's own mark for "do not wrap", which must not be escaped
+    """
     from quantum_control.tuning.history import read_flow
 
-    flow = read_flow(history)
-    found = tune(flow, model, Objective(waiting, size, change), seed)
+    flows = [read_flow(each) for each in history]
+    objective = Objective(waiting, size, change)
+    where = engine_named(engine, jobs, address)
+    if len(flows) == 1 and engine == "local":
+        found = [tune(flows[0], model, objective, seed)]
+    else:
+        work = [Search(number, flow, model, objective, seed) for number, flow in enumerate(flows)]
+        results = dict(tracked(where.run(search, work), "histories", len(work)))
+        found = [results[number] for number in range(len(work))]
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2))
+        named = [{"history": str(path)} | asdict(each) for path, each in zip(history, found, strict=True)]
+        print_json(named if len(named) > 1 else asdict(found[0]))
         return
+    for path, flow, each in zip(history, flows, found, strict=True):
+        if len(found) > 1:
+            click.echo(f"{path}:")
+        _print(each, len(flow))
+
+
+def _print(found: Setting, intervals: int) -> None:
     click.echo(f"{found.code}")
     click.echo(f"cost over that of the default setting: {found.trained:.3f} on the {TRAINED:.0%} searched,")
     click.echo(
-        f"{found.held_out:.3f} on the rest, which the search has not seen ({len(flow)} intervals in all)"
+        f"{found.held_out:.3f} on the rest, which the search has not seen ({intervals} intervals in all)"
     )
     if found.held_out >= 1.0:
         click.echo("The default is as good: keep it, or let auto_tune=True learn as it goes.")
