@@ -50,7 +50,7 @@ class Budget:
     ----------
     total
         What there is, as size; or, where other processes share it, the
-        allowance of this one (`ServerTokens` for a PostgreSQL's connections).
+        allowance of this one (`fleet.shares.SharedBudget`).
     reserve
         Part of it that is left to others: superusers, migrations, people.
 

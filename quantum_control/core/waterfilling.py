@@ -52,23 +52,37 @@ def water_fill(
     if sum(wants) <= capacity:
         return wants
 
-    rows = list(zip(wants, floors, weights, strict=True))
-
-    def at(level: float) -> list[float]:
-        return [max(floor, min(want, level * weight)) for want, floor, weight in rows]
-
-    # The sum grows with the level; halving finds it to the last bit of a float.
-    low, high = 0.0, max(want / weight for want, _, weight in rows)
-    while low < (middle := (low + high) / 2.0) < high:
-        if sum(at(middle)) <= capacity:
-            low = middle
-        else:
-            high = middle
-    exact = at(low)
+    level = _level(capacity, wants, floors, weights)
+    exact = [
+        max(floor, min(want, level * weight))
+        for want, floor, weight in zip(wants, floors, weights, strict=True)
+    ]
     shares = [int(share + 1e-9) for share in exact]
     spare = capacity - sum(shares)
     for index in sorted(range(len(shares)), key=lambda index: shares[index] - exact[index]):
         if spare > 0 and shares[index] < wants[index]:
             shares[index] += 1
             spare -= 1
+    # Where a unit is less than what floats of this size resolve, the sum may be a few too large.
+    for index in range(len(shares)):
+        given = min(max(-spare, 0), shares[index] - floors[index])
+        shares[index] -= given
+        spare += given
     return shares
+
+
+def _level(capacity: int, wants: Sequence[int], floors: Sequence[int], weights: Sequence[float]) -> float:
+    """Water level at which the shares add up to the capacity, which lies between floors and wants.
+
+    Their sum is piecewise linear: each begins to rise at floor/weight and ends at want/weight.
+    """
+    turns = [(floor / weight, weight) for floor, weight in zip(floors, weights, strict=True)]
+    turns += [(want / weight, -weight) for want, weight in zip(wants, weights, strict=True)]
+    level, total, slope = 0.0, float(sum(floors)), 0.0
+    for at, change in sorted(turns):
+        if slope > 0.0 and total + slope * (at - level) >= capacity:
+            return level + (capacity - total) / slope
+        total += slope * (at - level)
+        level = at
+        slope += change
+    return level

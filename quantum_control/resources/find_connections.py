@@ -30,7 +30,7 @@ def find(proc: Path = PROC) -> Iterator[Found]:
         for host, port in _ends("postgres", listener):
             note = (
                 "PostgreSQL: its pools are in the applications; give one as pool=, with these options, and"
-                " share the server by ServerTokens"
+                " share the server by a SharedBudget"
             )
             yield Found(KIND, f"postgresql-{port}", {"server": f"host={host} port={port}"}, note)
     for listener in listeners("redis-server", proc):

@@ -13,10 +13,6 @@ pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgre
 
 from integration.pool_load import LIMIT, eventually, postgres
 
-from quantum_control.bench.server_process import wait_until
-from quantum_control.core.errors import ActuatorError, ConfigError
-from quantum_control.resources.server_tokens import ServerTokens
-
 pytestmark = pytest.mark.integration
 
 RESERVE = 3  # connections of the test itself
@@ -27,11 +23,11 @@ import sys, threading
 from psycopg_pool import ConnectionPool
 from quantum_control import ConnectionPoolResource, QuantumController
 from quantum_control.core.budget import Budget
-from quantum_control.resources.server_tokens import ServerTokens
+from quantum_control.fleet.shares import SharedBudget
+from quantum_control.fleet.stores import PostgresStore
 
-dsn, reserve = sys.argv[1], int(sys.argv[2])
-tokens = ServerTokens(dsn, reserve=reserve)
-budget = Budget(tokens)
+dsn, total = sys.argv[1], int(sys.argv[2])
+budget = Budget(SharedBudget(PostgresStore(dsn), total, overhead=1, lease=2.0))
 clients = 0
 
 def work(number):
@@ -61,7 +57,7 @@ class Process:
     """An application with a pool and 30 threads, of which so many work."""
 
     def __init__(self, dsn):
-        command = [sys.executable, "-c", PROCESS, dsn, str(RESERVE)]
+        command = [sys.executable, "-c", PROCESS, dsn, str(CAPACITY)]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
 
     def __enter__(self):
@@ -128,54 +124,10 @@ def test_shares_follow_need_the_sum_holds_and_who_is_killed_gives_his_back(serve
         assert first.ask()[1] + second.ask()[1] + third.ask()[1] + 3 <= CAPACITY
         first.child.kill()
         first.child.wait()
-        until(watcher, lambda: second.ask()[0] >= 11, "what the killed process had goes to the second")
+        until(
+            watcher,
+            lambda: second.ask()[0] >= 11,
+            "what the killed process had goes to the second, but for its floor",
+        )
         third.ask(30)
         until(watcher, lambda: third.ask()[0] >= 5, "and to the third as it needs it")
-
-
-def test_a_floor_that_does_not_fit_in_is_refused_and_nothing_changes_for_the_others(server):
-    one = ServerTokens(server.dsn, reserve=RESERVE)
-    two = ServerTokens(server.dsn, reserve=RESERVE)
-    assert one.capacity == CAPACITY - 1
-    assert one.claim(10, 9, 9) == 10
-    with pytest.raises(ConfigError, match=r"a floor of 8 .* does not fit into 17, of which 10"):
-        two.claim(7, 7, 0)
-    assert one.claim(16, 9, 10) == 16
-    one.close()
-    two.close()
-
-
-def test_a_newcomer_waits_for_its_floor_and_says_so_if_it_does_not_come(server):
-    one = ServerTokens(server.dsn, reserve=RESERVE)
-    two = ServerTokens(server.dsn, reserve=RESERVE, patience=0.3)
-    assert one.claim(16, 1, 1) == 16
-    with pytest.raises(ActuatorError, match="do not give it up"):
-        two.claim(5, 5, 0)
-    eventually(lambda: one.claim(16, 1, 16) == 16, "what the other asked for is forgotten")
-    # Told by what the other publishes, the first gives up what it no longer holds.
-    waiting = ServerTokens(server.dsn, reserve=RESERVE, sleep=lambda _: one.claim(16, 1, 4))
-    assert waiting.claim(5, 5, 0) == 5
-    for tokens in (one, two, waiting):
-        tokens.close()
-
-
-def test_a_session_that_is_ended_takes_up_again_what_it_holds(server, watcher):
-    one = ServerTokens(server.dsn, reserve=RESERVE)
-    assert one.claim(8, 2, 8) == 8
-    watcher.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    )
-    assert wait_until(lambda: others(watcher) == 0)
-    assert one.claim(12, 2, 8) == 8  # the loss is noticed: nothing grows
-    assert one.claim(12, 2, 8) == 12
-    assert watcher.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0] >= 13
-    one.close()
-
-
-def test_budgets_of_different_names_do_not_meet(server):
-    one = ServerTokens(server.dsn, reserve=RESERVE, name="one")
-    two = ServerTokens(server.dsn, reserve=RESERVE, name="two")
-    assert one.claim(16, 1, 1) == two.claim(16, 1, 1) == 16
-    one.close()
-    two.close()
