@@ -28,7 +28,8 @@ class Still(Resource):
 
     def get_metrics(self) -> dict[str, float]:
         """Return what a pool of threads would."""
-        return {"throughput": 100.0, "wait_seconds": 0.01, "service_seconds": 0.05}
+        told = {"throughput": 100.0, "errors": 0.0, "wait_seconds": 0.01, "service_seconds": 0.05}
+        return told | {"busy": 5.0, "threads": 10.0, "queue_depth": 3.0}
 
 
 def main() -> None:

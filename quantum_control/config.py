@@ -159,6 +159,16 @@ class MetricsSection(_Section):
     """Where it is kept: "env:NAME" or "file:PATH"."""
 
 
+class OpenTelemetrySection(_Section):
+    """Where the same metrics are pushed to by OTLP over HTTP."""
+
+    endpoint: str = "http://127.0.0.1:4318"
+    """URL of the collector, without its path /v1/metrics. Headers with a token, certificates and the name
+    of the service come from the SDK's own variables, OTEL_EXPORTER_OTLP_HEADERS and the like."""
+    every: Annotated[float, Field(ge=0.1, lt=86_400.0)] = 15.0
+    """Seconds between two pushes."""
+
+
 class Config(_Section):
     """All that `quantum-control run` is told."""
 
@@ -175,6 +185,8 @@ class Config(_Section):
     log: LogSection = LogSection()
     audit: AuditSection = AuditSection()
     metrics: MetricsSection | None = None
+    """Nowhere if not given."""
+    opentelemetry: OpenTelemetrySection | None = None
     """Nowhere if not given."""
     defaults: dict[str, JsonValue] = {}
     """What every resource has unless it says otherwise."""

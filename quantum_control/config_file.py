@@ -20,6 +20,9 @@ from quantum_control.core.errors import ConfigError, unknown_name
 PREFIX = "QUANTUM_CONTROL_"
 """Of environment variables that override the file: QUANTUM_CONTROL_RESOURCES__WEB__MODE=active."""
 
+OF_COMMANDS = frozenset({"QUANTUM_CONTROL_SOCKET"})
+"""Variables that begin like that and are no part of the configuration."""
+
 SHOWN = 60
 """Characters of a wrong value that are repeated in an error."""
 
@@ -112,7 +115,7 @@ def _override(
     content: dict[str, Any], environment: Mapping[str, str], origins: dict[tuple[str, ...], str]
 ) -> Iterator[Problem]:
     for variable in sorted(environment):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in OF_COMMANDS:
             continue
         where: list[str] = []
         inner: Any = content

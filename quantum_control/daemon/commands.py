@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from quantum_control.core.discovery import Found
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.plugins import load, names
 from quantum_control.core.recovery import Fate
+from quantum_control.daemon.capabilities import missing, needed
+from quantum_control.terminal import AS_JSON, examples, print_json, tracked
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 
@@ -68,7 +71,7 @@ interval = 1.0      # seconds
 """
 
 
-@click.command("run")
+@click.command("run", epilog=examples("run config.toml"))
 @CONFIG
 def run(config: Path) -> None:
     """Steer what CONFIG names, until SIGTERM; SIGHUP reads it anew."""
@@ -77,58 +80,93 @@ def run(config: Path) -> None:
     sys.exit(supervise(config))
 
 
-@click.command("check")
+@click.command(
+    "check",
+    epilog=examples(
+        "check config.toml", "check --schema config.toml > schema.json", "check --json config.toml"
+    ),
+)
 @CONFIG
 @click.option("--schema", is_flag=True, help="Print the JSON schema for editors instead; CONFIG is not read.")
-def check(config: Path, schema: bool) -> None:
+@AS_JSON
+def check(config: Path, schema: bool, as_json: bool) -> None:
     """Say everything that is wrong with CONFIG; touch nothing."""
     if schema:
-        click.echo(json.dumps(Config.model_json_schema(), indent=2))
+        print_json(Config.model_json_schema())
         return
     found = read_config(config)
+    if as_json:
+        listed = {
+            name: {
+                "kind": section.kind,
+                "mode": section.mode,
+                "interval": section.interval,
+                "capabilities": sorted(needed(section.kind, section.options)),
+                "missing_capabilities": missing(section.kind, section.options),
+            }
+            for name, section in found.resources.items()
+        }
+        print_json(listed)
+        return
     for name, section in found.resources.items():
         click.echo(f"{name}: {section.kind}, {section.mode}, every {section.interval:g} s")
+        if lacking := missing(section.kind, section.options):
+            click.echo(f"{name}: steering it takes {', '.join(lacking)}, which this process lacks")
     click.echo(f"{config} is right: {len(found.resources)} resources")
 
 
-@click.command("init")
+@click.command("init", epilog=examples("init config.toml"))
 @CONFIG
-def init(config: Path) -> None:
+@AS_JSON
+def init(config: Path, as_json: bool) -> None:
     """Write a commented configuration to CONFIG, which must not exist."""
     text = TEMPLATE.format(kinds=", ".join(names("resources")), laws=", ".join(names("physics")))
     _write_new(config, text)
+    if as_json:
+        print_json({"wrote": str(config)})
+        return
     click.echo(f"wrote {config}; `quantum-control discover` shows what could be steered here")
 
 
-@click.command("discover")
+@click.command(
+    "discover", epilog=examples("discover", "discover --write config.toml", "discover --json | jq '.[].kind'")
+)
 @click.option("--write", type=click.Path(path_type=Path), help="Write the configuration to this new file.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@AS_JSON
 def discover(write: Path | None, as_json: bool) -> None:
     """Look for what could be steered here, and make a configuration of it in shadow mode."""
     found, troubles = _found()
     for trouble in troubles:
         click.echo(trouble, err=True)
-    if as_json:
-        listed = [{"kind": f.kind, "name": f.name, "options": dict(f.options), "note": f.note} for f in found]
-        click.echo(json.dumps(listed, indent=2, default=str))
-        return
     text = "".join(configuration(found))
+    if write is not None:
+        _write_new(write, text)
+    if as_json:
+        print_json(
+            [{"kind": f.kind, "name": f.name, "options": dict(f.options), "note": f.note} for f in found]
+        )
+        return
     if write is None:
         click.echo(text, nl=False)
         return
-    _write_new(write, text)
     click.echo(f"wrote {write}: {len(found)} resources in shadow mode; next: quantum-control run {write}")
 
 
-@click.command("restore")
+@click.command(
+    "restore",
+    epilog=examples("restore config.toml", "restore --json config.toml", "restore --force config.toml"),
+)
 @CONFIG
 @click.option("--force", is_flag=True, help="Also sizes that somebody else has changed since.")
-def restore(config: Path, force: bool) -> None:
+@AS_JSON
+def restore(config: Path, force: bool, as_json: bool) -> None:
     """Put back what a daemon that is gone has changed."""
     from quantum_control.daemon.supervisor import put_back
 
-    done = put_back(read_config(config), force=force, tell=click.echo)
-    if not done:
+    done = put_back(read_config(config), force=force, tell=None if as_json else click.echo)
+    if as_json:
+        print_json([asdict(each) for each in done])
+    elif not done:
         click.echo("nothing to restore")
     if any(each.fate is Fate.FAILED for each in done):
         sys.exit(NOT_RESTORED)
@@ -138,7 +176,7 @@ def _found() -> tuple[list[Found], list[str]]:
     """What all finders find, with names made unique, and what went wrong."""
     found: dict[str, Found] = {}
     troubles = []
-    for name in names("discovery"):
+    for name in tracked(names("discovery"), "looking around", len(names("discovery"))):
         try:
             for each in load("discovery", name)():
                 unique, number = each.name, 2

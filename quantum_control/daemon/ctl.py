@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,17 @@ import click
 
 from quantum_control.config import Config, Mode
 from quantum_control.daemon.control import NAME, ask
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 SOCKET = Config().runtime_directory / NAME
 
 
-@click.group("ctl")
+@click.group(
+    "ctl",
+    epilog=examples(
+        "ctl status", "ctl explain web", "ctl mode web active", "ctl --json status | jq '.[].size'"
+    ),
+)
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),
@@ -23,7 +28,7 @@ SOCKET = Config().runtime_directory / NAME
     envvar="QUANTUM_CONTROL_SOCKET",
     help="Where the daemon answers: control.sock in its runtime_directory.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@AS_JSON
 @click.pass_context
 def command(context: click.Context, socket: Path, as_json: bool) -> None:
     """Ask the running daemon how it is, or tell it what to do."""
@@ -33,17 +38,17 @@ def command(context: click.Context, socket: Path, as_json: bool) -> None:
 RESOURCE = click.argument("resource")
 
 
-@command.command("status")
+@command.command("status", epilog=examples("ctl status", "ctl --json status web"))
 @click.argument("resource", required=False)
 @click.pass_obj
 def status(where: tuple[Path, bool], resource: str | None) -> None:
     """Every resource in a line, or one."""
     found = ask(where[0], do="status", resource=resource)
     if where[1]:
-        _json(found)
+        print_json(found)
         return
     lines = found if isinstance(found, list) else [found]
-    width = max((len(each["resource"]) for each in lines), default=8)
+    width = max([len("resource"), *(len(each["resource"]) for each in lines)])
     click.echo(
         f"{'resource':{width}}  {'mode':8}  {'state':10}  {'size':>8}  {'original':>8}  {'changes':>8}"
     )
@@ -56,14 +61,14 @@ def status(where: tuple[Path, bool], resource: str | None) -> None:
         )
 
 
-@command.command("explain")
+@command.command("explain", epilog=examples("ctl explain web"))
 @RESOURCE
 @click.pass_obj
 def explain(where: tuple[Path, bool], resource: str) -> None:
     """What was seen, wanted and allowed of late, and why."""
     found = ask(where[0], do="explain", resource=resource)
     if where[1]:
-        _json(found)
+        print_json(found)
         return
     for key, value in found.items():
         if key == "decisions":
@@ -76,7 +81,7 @@ def explain(where: tuple[Path, bool], resource: str) -> None:
             click.echo(f"{key.replace('_', ' ')}: {value}")
 
 
-@command.command("pause")
+@command.command("pause", epilog=examples("ctl pause web"))
 @RESOURCE
 @click.pass_obj
 def pause(where: tuple[Path, bool], resource: str) -> None:
@@ -84,7 +89,7 @@ def pause(where: tuple[Path, bool], resource: str) -> None:
     _done(where, ask(where[0], do="pause", resource=resource))
 
 
-@command.command("resume")
+@command.command("resume", epilog=examples("ctl resume web"))
 @RESOURCE
 @click.pass_obj
 def resume(where: tuple[Path, bool], resource: str) -> None:
@@ -92,7 +97,7 @@ def resume(where: tuple[Path, bool], resource: str) -> None:
     _done(where, ask(where[0], do="resume", resource=resource))
 
 
-@command.command("mode")
+@command.command("mode", epilog=examples("ctl mode web active"))
 @RESOURCE
 @click.argument("mode", type=click.Choice([mode.value for mode in Mode]))
 @click.pass_obj
@@ -101,7 +106,7 @@ def mode(where: tuple[Path, bool], resource: str, mode: str) -> None:
     _done(where, ask(where[0], do="mode", resource=resource, mode=mode))
 
 
-@command.command("rollback")
+@command.command("rollback", epilog=examples("ctl rollback web"))
 @RESOURCE
 @click.pass_obj
 def rollback(where: tuple[Path, bool], resource: str) -> None:
@@ -109,7 +114,7 @@ def rollback(where: tuple[Path, bool], resource: str) -> None:
     _done(where, ask(where[0], do="rollback", resource=resource))
 
 
-@command.command("reload")
+@command.command("reload", epilog=examples("ctl reload"))
 @click.pass_obj
 def reload(where: tuple[Path, bool]) -> None:
     """Read the configuration anew, as SIGHUP does."""
@@ -117,8 +122,4 @@ def reload(where: tuple[Path, bool]) -> None:
 
 
 def _done(where: tuple[Path, bool], answer: Any) -> None:
-    _json(answer) if where[1] else click.echo(answer)
-
-
-def _json(answer: Any) -> None:
-    click.echo(json.dumps(answer, indent=2))
+    print_json(answer) if where[1] else click.echo(answer)

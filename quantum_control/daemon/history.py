@@ -16,15 +16,21 @@ from quantum_control.config_file import read_config
 from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.daemon.audit import Record, read_records
 from quantum_control.daemon.worth import Played, measured, replayed, shadowed
+from quantum_control.terminal import AS_JSON, examples, print_json, tracked
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 SINCE = click.option("--since", default="", help="10m, 2h, 3d, or a time such as 2026-01-31T14:00.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-@click.command("log")
+@click.command(
+    "log",
+    epilog=examples(
+        "log config.toml --resource web --since 10m",
+        "log config.toml --all --json | jq -c 'select(.resource == \"web\") | [.time, .size]'",
+    ),
+)
 @CONFIG
 @click.option("--resource", help="Only this one.")
 @SINCE
@@ -39,7 +45,9 @@ def log(config: Path, resource: str | None, since: str, everything: bool, as_jso
         click.echo(json.dumps(each) if as_json else _line(each))
 
 
-@click.command("report")
+@click.command(
+    "report", epilog=examples("report config.toml", "report config.toml --resource web --since 24h --json")
+)
 @CONFIG
 @click.option("--resource", help="Only this one.")
 @SINCE
@@ -50,7 +58,8 @@ def report(config: Path, resource: str | None, since: str, as_json: bool) -> Non
     if resource is not None and resource not in found.resources:
         raise ConfigError(unknown_name("resource", resource, found.resources))
     wanted = [resource] if resource is not None else list(found.resources)
-    records = sorted(read_records(found.state_directory, resource, moment(since)), key=_named)
+    read = tracked(read_records(found.state_directory, resource, moment(since)), "records read")
+    records = sorted(read, key=_named)
     by_name = {name: list(group) for name, group in groupby(records, _named)}
     answers: dict[str, object] = {}
     for name in wanted:
@@ -63,10 +72,16 @@ def report(config: Path, resource: str | None, since: str, as_json: bool) -> Non
         answers[name] = asdict(played)
         click.echo(f"{name}: {told(played, 'as it was', 'shadow')}") if not as_json else None
     if as_json:
-        click.echo(json.dumps(answers, indent=2))
+        print_json(answers)
 
 
-@click.command("replay")
+@click.command(
+    "replay",
+    epilog=examples(
+        "replay config.toml --resource web --model coherent",
+        "replay config.toml --resource web --auto-tune --since 7d --json",
+    ),
+)
 @CONFIG
 @click.option("--resource", required=True, help="Whose measurements.")
 @click.option("--model", default="optomechanical", show_default=True, help="The law.")
@@ -79,7 +94,8 @@ def replay(config: Path, resource: str, model: str, auto_tune: bool, since: str,
     if resource not in found.resources:
         raise ConfigError(unknown_name("resource", resource, found.resources))
     section = found.resources[resource]
-    demand, size = measured(read_records(found.state_directory, resource, moment(since)))
+    read = tracked(read_records(found.state_directory, resource, moment(since)), "records read")
+    demand, size = measured(read)
     played = replayed(
         demand,
         size,
@@ -89,7 +105,7 @@ def replay(config: Path, resource: str, model: str, auto_tune: bool, since: str,
         bounds=(section.min_size or 1, section.max_size),
     )
     if as_json:
-        click.echo(json.dumps(asdict(played), indent=2))
+        print_json(asdict(played))
         return
     click.echo(f"{resource}: {told(played, 'as it was', model)}")
 
@@ -97,7 +113,8 @@ def replay(config: Path, resource: str, model: str, auto_tune: bool, since: str,
 def told(played: Played, first: str, second: str) -> str:
     """Tell a comparison to people."""
     low, high = played.interval
-    verdict = "no clear difference" if low <= 0.0 <= high else "saves" if low > 0.0 else "costs more"
+    unclear = low <= 0.0 <= high or round(100.0 * played.saving, 1) == 0.0
+    verdict = "no clear difference" if unclear else "saves" if low > 0.0 else "costs more"
     return (
         f"{played.intervals} intervals."
         f" {first}: mean size {played.mean_size:.4g}, backlog {played.mean_backlog:.4g};"

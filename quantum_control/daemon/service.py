@@ -14,20 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantum_control.config import Config, MetricsSection, Mode, ResourceSection
+from quantum_control.config import Config, MetricsSection, Mode, OpenTelemetrySection, ResourceSection
 from quantum_control.config_file import read_config
 from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ActuatorError, ConfigError, unknown_name
 from quantum_control.core.journal import Journal
+from quantum_control.core.physics import Objective
 from quantum_control.daemon.audit import AuditLog
+from quantum_control.daemon.capabilities import missing
 from quantum_control.daemon.control import ControlSocket
 from quantum_control.daemon.logs import set_up_logging
+from quantum_control.daemon.page.live import LivePage
 from quantum_control.daemon.scheduler import Scheduler, Task
 from quantum_control.daemon.signals import Signals
 from quantum_control.daemon.steering import Steering
 from quantum_control.daemon.surroundings import Surroundings
 
 if TYPE_CHECKING:
+    from quantum_control.monitoring.opentelemetry import OpenTelemetryExporter
     from quantum_control.monitoring.prometheus import Exporter
 
 _log = logging.getLogger("quantum_control")
@@ -49,6 +53,11 @@ ACTIONS = ("status", "explain", "pause", "resume", "mode", "rollback", "reload")
 class _Steered:
     steering: Steering
     task: Task
+
+    def timed(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Say besides how long its step under way has taken, and by how much the last one was late."""
+        hung = time.monotonic() - self.task.began if self.task.began else 0.0
+        return {**found, "busy_seconds": round(hung, 3), "late_seconds": round(self.task.late, 4)}
 
 
 class Service:
@@ -78,16 +87,20 @@ class Service:
             make_folder(folder)
         set_up_logging(config.log.level, config.log.format)
         self.journal = Journal(config.state_directory / JOURNAL)
+        self.steered: dict[str, _Steered] = {}
+        audit = AuditLog(config.state_directory, config.audit.file_bytes, config.audit.files)
+        told = None if config.metrics is None else exporter(config.metrics)
+        pushed = None if config.opentelemetry is None else pusher(config.opentelemetry)
         self._around = Surroundings(
             self.journal,
-            AuditLog(config.state_directory, config.audit.file_bytes, config.audit.files),
+            audit,
             {name: Budget(each.total, each.reserve) for name, each in config.budgets.items()},
             config.runtime_directory / "locks",
             config.state_directory / "learned",
-            None if config.metrics is None else exporter(config.metrics),
+            tuple(each for each in (told, pushed) if each is not None),
+            None if told is None else LivePage(told.server, self.answer, self._prices, lambda: audit.lost),
         )
         self.scheduler = Scheduler()
-        self.steered: dict[str, _Steered] = {}
         for name, section in config.resources.items():
             self._add(name, section)  # begun by the first step
         self._socket = ControlSocket(config.runtime_directory, int(config.socket_mode, 8), self.answer)
@@ -120,7 +133,15 @@ class Service:
             _log.error("the new configuration is refused, the old one goes on:\n%s", error)
             return
         old, self.config = self.config, new
-        fixed = ("state_directory", "runtime_directory", "socket_mode", "watchdog", "audit", "metrics")
+        fixed = (
+            "state_directory",
+            "runtime_directory",
+            "socket_mode",
+            "watchdog",
+            "audit",
+            "metrics",
+            "opentelemetry",
+        )
         for name in fixed:
             if getattr(old, name) != getattr(new, name):
                 _log.warning("%s has changed: that takes effect when the daemon is started anew", name)
@@ -146,8 +167,8 @@ class Service:
         self._socket.close()
         stuck = self._end(self.steered)
         self._around.audit.close()
-        if self._around.exporter is not None:
-            self._around.exporter.close()
+        for each in self._around.exporters:
+            each.close()
         if not stuck:
             self.journal.close()
         return NOT_RESTORED if stuck else DONE
@@ -168,7 +189,7 @@ class Service:
             return "asked"
         name = question.get("resource")
         if action == "status" and name is None:
-            return [each.steering.status() for each in list(self.steered.values())]
+            return [each.timed(each.steering.status()) for each in list(self.steered.values())]
         if not isinstance(name, str) or name not in self.steered:
             raise ConfigError(unknown_name("resource", str(name)[:100], self.steered))
         return self._act(action, self.steered[name], question)
@@ -176,13 +197,9 @@ class Service:
     def _act(self, action: str, steered: _Steered, question: Mapping[str, Any]) -> object:
         steering = steered.steering
         if action == "status":
-            return steering.status()
+            return steered.timed(steering.status())
         if action == "explain":
-            hung = time.monotonic() - steered.task.began if steered.task.began else 0.0
-            return steering.explain() | {
-                "busy_seconds": round(hung, 3),
-                "late_seconds": round(steered.task.late, 4),
-            }
+            return steered.timed(steering.explain())
         if action == "pause":
             steering.pause.why = "paused by hand"
             return "paused"
@@ -199,7 +216,12 @@ class Service:
         self.scheduler.hasten(steered.task)
         return _awaited(done)
 
+    def _prices(self, name: str) -> Objective:
+        return self.steered[name].steering.section.objective.prices()
+
     def _add(self, name: str, section: ResourceSection) -> None:
+        if section.mode is Mode.ACTIVE and (lacking := missing(section.kind, section.options)):
+            _log.warning("%s: this process lacks %s, which steering it takes", name, ", ".join(lacking))
         steering = Steering(name, section, self._around)
         self.steered[name] = _Steered(steering, self.scheduler.add(name, section.interval, steering.step))
 
@@ -263,6 +285,19 @@ def exporter(section: MetricsSection) -> Exporter:
         The address cannot be listened at, or prometheus_client is missing.
     """
     from quantum_control.monitoring.prometheus import export
+
+    return export(**section.model_dump())
+
+
+def pusher(section: OpenTelemetrySection) -> OpenTelemetryExporter:
+    """Push to a collector of OpenTelemetry.
+
+    Raises
+    ------
+    ConfigError
+        The endpoint is no URL, or the SDK is missing.
+    """
+    from quantum_control.monitoring.opentelemetry import export
 
     return export(**section.model_dump())
 

@@ -246,8 +246,8 @@ class Steering:
             memory=around.learned / f"{self.name}.json" if learns else None,
             links=links,
         )
-        if around.exporter is not None:
-            around.exporter.add(self._controller, self.name, section.kind)
+        for exporter in around.exporters:
+            exporter.add(self._controller, self.name, section.kind)
 
     def _links(self) -> tuple[Link, ...]:
         """The chain behind the guard, in the order in which it acts: whoever is last has the last word."""
@@ -285,8 +285,8 @@ class Steering:
 
     def _drop(self) -> None:
         """Let go of everything, whatever state it is in."""
-        if self._around.exporter is not None:
-            self._around.exporter.remove(self.name)
+        for exporter in self._around.exporters:
+            exporter.remove(self.name)
         release = getattr(self._resource, "release", None)
         if callable(release):
             try:
@@ -301,8 +301,10 @@ class Steering:
     def _tell(self, decision: Decision, before: int | str) -> None:
         watched = self._watched
         real = None if watched is None else watched.real
-        line = record(time.time(), self.name, self.mode.value, decision, real, self.section.interval)
-        self._around.audit.write(line)
+        now, mode = time.time(), self.mode.value
+        self._around.audit.write(record(now, self.name, mode, decision, real, self.section.interval))
+        if self._around.page is not None:
+            self._around.page.record(self.name, mode, now, decision, real)
         if decision.outcome is Outcome.CHANGED and self.mode is Mode.ACTIVE:
             what = {"resource": self.name, "before": before, "size": decision.allowed}
             _log.info("%s: %s -> %d: %s", self.name, before, decision.allowed, decision, extra=what)

@@ -45,8 +45,8 @@ def supervise(path: Path) -> int:
     """
     config = read_config(path)
     set_up_logging(config.log.level, config.log.format)
+    put_back(config)  # first of all: also on a disk that takes nothing more
     make_folder(config.state_directory)
-    put_back(config)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # inherited: both wait for signals where it suits them
     reading, writing = os.pipe()
     parent = os.getpid()

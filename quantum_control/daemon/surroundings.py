@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from quantum_control.core.budget import Budget
 from quantum_control.core.journal import Journal
 from quantum_control.daemon.audit import AuditLog
+from quantum_control.daemon.page.live import LivePage
 
-if TYPE_CHECKING:  # prometheus_client is not needed by who exports nothing
+if TYPE_CHECKING:  # the clients are not needed by who exports nothing
+    from quantum_control.monitoring.opentelemetry import OpenTelemetryExporter
     from quantum_control.monitoring.prometheus import Exporter
 
 
@@ -25,5 +27,7 @@ class Surroundings:
     """Folder of the locks."""
     learned: Path
     """Folder of what laws have learnt."""
-    exporter: Exporter | None = None
-    """Tells Prometheus of all that is steered."""
+    exporters: tuple[Exporter | OpenTelemetryExporter, ...] = ()
+    """They tell Prometheus and OpenTelemetry of all that is steered."""
+    page: LivePage | None = None
+    """Shows it to people."""

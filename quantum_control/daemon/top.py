@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -19,8 +18,8 @@ from rich.text import Text
 from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.daemon.control import ask
 from quantum_control.daemon.ctl import SOCKET
-
-Status = Mapping[str, Any]
+from quantum_control.daemon.standing import TROUBLE, Status, ordered, troubled, why
+from quantum_control.terminal import examples
 
 NONE = "-"
 """Where there is no figure."""
@@ -35,14 +34,14 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 LONGEST = 99_999
 """Sizes beyond are written with a prefix where there is little room."""
 
-TROUBLE = {"failed": "bold red", "suspended": "bold red", "not begun": "bold red", "paused": "yellow"}
-"""States that come first, and their style."""
+STYLES = dict.fromkeys(TROUBLE, "bold red") | {"paused": "yellow"}
+"""Of the states that come first."""
 
 FRAME = 5
 """Lines of a picture that are not resources: title, head, rule, what was left out, and the last one."""
 
 
-@click.command("top")
+@click.command("top", epilog=examples("top", "top --json | jq '.[] | select(.state == \"failed\")'"))
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),
@@ -65,12 +64,7 @@ FRAME = 5
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array a time, in a line.")
 def command(socket: Path, every: float, count: int | None, as_json: bool) -> None:
-    """Watch the resources of the running daemon: size, demand, force, and why.
-
-    \b
-    quantum-control top
-    quantum-control top --json | jq '.[] | select(.state == "failed")'
-    """  # noqa: D301 - \b is click's, for a paragraph that is not to be wrapped
+    """Watch the resources of the running daemon: size, demand, force, and why."""
     console = Console()
     live = console.is_terminal and not as_json
     times = count if count is not None else 0 if live else 1
@@ -89,11 +83,6 @@ def command(socket: Path, every: float, count: int | None, as_json: bool) -> Non
         return  # the usual way to end it
 
 
-def ordered(found: Sequence[Status]) -> list[Status]:
-    """Put those in trouble first, then all by name."""
-    return sorted(found, key=lambda each: (each["state"] not in TROUBLE, each["resource"]))
-
-
 def table(found: Sequence[Status], note: str = "", rows: int | None = None) -> Group:
     """Table of the resources, of which at most `rows` are shown; `note` stands in its title."""
     shown = found if rows is None else found[: max(rows, 1)]
@@ -105,16 +94,16 @@ def table(found: Sequence[Status], note: str = "", rows: int | None = None) -> G
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column("why", ratio=1, min_width=12, no_wrap=True)
     for each in shown:
-        style = TROUBLE.get(each["state"], "")
+        style = STYLES.get(each["state"], "bold red" if troubled(each) else "")
         made.add_row(
             Text(each["resource"]),
             Text(each["mode"]),
             Text(each["state"], style=style),
             *(Text(_number(each, name, short=True)) for name in NUMBERS),
-            Text(_why(each)),
+            Text(why(each)),
         )
-    troubled = sum(each["state"] in TROUBLE for each in found)
-    title = f"{len(found)} resources, {troubled} of them in trouble or paused"
+    looked_for = sum(map(troubled, found))
+    title = f"{len(found)} resources, {looked_for} of them in trouble or paused"
     parts: list[Text | Table] = [Text(f"{title}  {note}".rstrip()), made]
     if len(shown) < len(found):
         parts.append(Text(f"and {len(found) - len(shown)} more"))
@@ -130,7 +119,7 @@ def lines(found: Sequence[Status]) -> list[str]:
             each["mode"],
             each["state"],
             *(_number(each, name) for name in (*NUMBERS, *MORE)),
-            _why(each),
+            why(each),
         )
         for each in found
     ]
@@ -177,9 +166,3 @@ def _number(each: Status, name: str, *, short: bool = False) -> str:
         unit, prefix = next(each for each in PREFIXES if abs(value) >= each[0])
         return f"{value / unit:.4g}{prefix}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _why(each: Status) -> str:
-    """What holds it, or why the last decision was not what the law asked for; in one line."""
-    told = each.get("trouble") or each["paused"] or "; ".join(each.get("why", ()))
-    return " ".join(str(told).split())

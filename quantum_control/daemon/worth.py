@@ -13,6 +13,7 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.daemon.audit import Record
+from quantum_control.terminal import tracked
 
 BLOCK = 30
 """Intervals that are drawn together in the bootstrap: queues carry costs from one to the next."""
@@ -90,7 +91,7 @@ def replayed(
     twin = _Recorded(demand, size, bounds)
     now = [0.0]
     controller = QuantumController(twin, law, auto_tune, objective=objective, clock=lambda: now[0])
-    for step in range(len(demand)):
+    for step in tracked(range(len(demand)), "intervals replayed", len(demand)):
         now[0] = float(step + 1)
         controller.optimize()
     return _compared((demand, size), (twin.demands, twin.sizes), objective)

@@ -48,7 +48,7 @@ ANNOTATIONS = (
     (
         "Roll-backs to the original",
         "red",
-        f"({of('suspended')} == 1) unless ({of('suspended')} offset 1m == 1)",
+        f"increase({of('roll_backs_total')}[1m]) > 0",
     ),
     (
         "Switches of model",

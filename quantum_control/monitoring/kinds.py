@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from quantum_control.monitoring.panels import FORCE, OUTCOMES, SAVING, SKILL, Page, Panel, curve
+from quantum_control.monitoring.panels import (
+    FORCE,
+    INTERVENTIONS,
+    OUTCOMES,
+    ROLL_BACKS,
+    SAVING,
+    SKILL,
+    STEP,
+    Page,
+    Panel,
+    curve,
+)
 
 
 def _rows(work: tuple[Panel, ...]) -> tuple[tuple[str, tuple[Panel, ...]], ...]:
@@ -55,6 +66,9 @@ def _rows(work: tuple[Panel, ...]) -> tuple[tuple[str, tuple[Panel, ...]], ...]:
                     (curve("temperature", ""),),
                 ),
                 OUTCOMES,
+                INTERVENTIONS,
+                ROLL_BACKS,
+                STEP,
                 SAVING,
                 SKILL,
                 Panel(

@@ -56,9 +56,14 @@ def curve(name: str, legend: str, *more: str) -> Query:
     return Query(of(name, *more), f"{{{{resource}}}} {legend}".strip())
 
 
-def rate(name: str, legend: str) -> Query:
-    """Show a counter per minute."""
-    return Query(f"60 * rate({of(name)}[$__rate_interval])", f"{{{{resource}}}} {legend}".strip())
+def rate(name: str, *more: str) -> str:
+    """Rate of the counter `name`, per second."""
+    return f"rate({of(f'{name}_total', *more)}[$__rate_interval])"
+
+
+def per_minute(name: str, label: str) -> Query:
+    """Show a counter per minute, by one of its labels."""
+    return Query(f"60 * {rate(name)}", f"{{{{resource}}}} {{{{{label}}}}}")
 
 
 def number(title: str, text: str, expression: str, unit: str = "short") -> Panel:
@@ -66,12 +71,12 @@ def number(title: str, text: str, expression: str, unit: str = "short") -> Panel
     return Panel(title, text, unit, (Query(expression, ""),), Draw.NUMBER, width=4)
 
 
-SAVED = f"1 - {of('cost')} / ({of('cost_at_original')} > 0)"
+SAVED = f"1 - {rate('cost')} / ({rate('cost_at_original')} > 0)"
 """Relative saving against the size found at the start; no value where that would have cost nothing."""
 
 SAVING = Panel(
     "Saving",
-    "Estimated, in the objective's prices: what the same demand would have cost at the size found at the "
+    "Estimated, in the objective's prices: what the same flow would have cost at the size found at the "
     "start, against what it costs. Negative: steering costs more.",
     "percentunit",
     (Query(SAVED, "{{resource}}"),),
@@ -85,10 +90,32 @@ SKILL = Panel(
 )
 
 OUTCOMES = Panel(
-    "Changes and failures",
-    "Steps per minute that changed the size, and that failed.",
+    "Decisions",
+    "Steps per minute, by how they ended.",
     "short",
-    (rate("changes_total", "changes"), rate("failures_total", "failures")),
+    (per_minute("decisions", "outcome"),),
+)
+
+INTERVENTIONS = Panel(
+    "Interventions",
+    "Steps per minute at which a limit, the knee or another link of the safety chain held a size back or "
+    "replaced it.",
+    "short",
+    (per_minute("interventions", "reason"),),
+)
+
+ROLL_BACKS = Panel(
+    "Roll-backs",
+    "Times that the original size was put back: asked for, after failures, or because steering cost more.",
+    "short",
+    (Query(f"increase({of('roll_backs_total')}[$__rate_interval])", "{{resource}} {{reason}}"),),
+)
+
+STEP = Panel(
+    "Time of a step",
+    "Mean, with the answers of the resource.",
+    "s",
+    (Query(f"{rate('step_seconds')} / ({rate('steps')} > 0)", "{{resource}}"),),
 )
 
 FORCE = Panel(
@@ -113,6 +140,7 @@ TABLE = Panel(
             ("backlog", "backlog", ""),
             ("force_per_second", "force", ""),
             ("suspended", "handed back", ""),
+            ("saving_ratio", "saving", ""),
             ("resource_info", "info", ", model, type, unit"),
         )
     ),
@@ -137,12 +165,12 @@ OVERVIEW = Page(
                 number(
                     "Changes per minute",
                     "Of all resources.",
-                    f"60 * sum(rate({of('changes_total')}[$__rate_interval]))",
+                    "60 * sum({})".format(rate("decisions", 'outcome="changed"')),
                 ),
                 number(
                     "Failures per minute",
                     "Of all resources.",
-                    f"60 * sum(rate({of('failures_total')}[$__rate_interval]))",
+                    f"60 * sum({rate('failures')})",
                 ),
                 number(
                     "Mean saving",
@@ -176,8 +204,11 @@ OVERVIEW = Page(
                 ),
                 FORCE,
                 OUTCOMES,
+                INTERVENTIONS,
+                ROLL_BACKS,
                 SAVING,
                 SKILL,
+                STEP,
             ),
         ),
     ),

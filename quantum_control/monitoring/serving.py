@@ -1,4 +1,4 @@
-"""One page over HTTP, made anew for whoever asks; with TLS and a password where wanted."""
+"""Pages over HTTP, made anew for whoever asks; read-only, with TLS and a password where wanted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.secret import Secret
@@ -22,16 +24,52 @@ _log = logging.getLogger("quantum_control")
 
 LOOPBACK = "127.0.0.1"
 
-PATH = "/metrics"
+TEXT = "text/plain; charset=utf-8"
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HEADERS = {
+    # Only what this server gives, nothing inline; no script may make markup of text.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script';"
+        " trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+"""With every answer: what a browser may do with it."""
+
+MISDIRECTED = HTTPStatus.MISDIRECTED_REQUEST
+
+MOST_FIELDS = 20
+"""In a query."""
 
 IDLE_SECONDS = 90.0
 """After which a connection that says nothing is closed; Prometheus may scrape once a minute."""
 
 
-class MetricsServer:
-    """Listens at once; answers from `serve` on.
+class Answer(NamedTuple):
+    """What is sent."""
+
+    body: bytes
+    kind: str = TEXT
+    """Its media type."""
+    status: HTTPStatus = HTTPStatus.OK
+
+
+Maker = Callable[[Mapping[str, str]], Answer]
+"""Makes an answer, given the query."""
+
+
+class PageServer:
+    """Listens at once; answers from `start` on.
+
+    Where it listens on loopback only, it answers to an address or `localhost`, and to no other name:
+    a web site that has a name of its own lead here (DNS rebinding) learns nothing.
 
     Parameters
     ----------
@@ -78,43 +116,62 @@ class MetricsServer:
             raise ConfigError(f"nothing can be served at {address}:{port}: {error}") from error
         shown = f"[{address}]" if ":" in address else address
         scheme = "http" if context is None else "https"
-        self.url = f"{scheme}://{shown}:{self._server.server_port}{PATH}"
+        self.url = f"{scheme}://{shown}:{self._server.server_port}/"
+        self._meant = _meant_for(address)
+        self._pages: dict[str, Maker] = {}
         self._thread: threading.Thread | None = None
 
-    def serve(self, page: Callable[[], bytes]) -> None:
-        """Answer with what `page` returns, on a thread that does not keep the interpreter from ending."""
-        may_read = self._may_read
+    def add(self, path: str, make: Maker) -> None:
+        """Answer to `path` with what `make` returns for the query; may be called at any time."""
+        self._pages[path] = make
+
+    def start(self) -> None:
+        """Answer, on a thread that does not keep the interpreter from ending."""
+        may_read, meant, pages = self._may_read, self._meant, self._pages
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = IDLE_SECONDS
 
             def do_GET(self) -> None:
-                if not may_read(self.headers.get("Authorization", "")):
-                    self._answer(HTTPStatus.UNAUTHORIZED, b"")
-                elif self.path.partition("?")[0] != PATH:
-                    self._answer(HTTPStatus.NOT_FOUND, f"see {PATH}\n".encode())
+                path, _, query = self.path.partition("?")
+                if not meant(self.headers.get("Host", "")):
+                    self._send(Answer(b"ask by address, or as localhost\n", TEXT, MISDIRECTED))
+                elif not may_read(self.headers.get("Authorization", "")):
+                    self._send(Answer(b"", TEXT, HTTPStatus.UNAUTHORIZED))
+                elif (make := pages.get(path)) is None:
+                    known = ", ".join(path for path in sorted(pages) if "." not in path)
+                    self._send(Answer(f"see {known}\n".encode(), TEXT, HTTPStatus.NOT_FOUND))
                 else:
-                    self._answer(*_made(page))
+                    self._send(_made(make, query))
 
-            def _answer(self, status: HTTPStatus, body: bytes) -> None:
-                self.send_response(status)
-                if status is HTTPStatus.UNAUTHORIZED:
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
+            def _send(self, answer: Answer) -> None:
+                self.send_response(answer.status)
+                if answer.status is HTTPStatus.UNAUTHORIZED:
                     self.send_header("WWW-Authenticate", 'Basic realm="quantum_control"')
-                self.send_header("Content-Type", CONTENT_TYPE)
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Type", answer.kind)
+                self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body)
+
+            def end_headers(self) -> None:
+                for header in HEADERS.items():
+                    self.send_header(*header)
+                super().end_headers()
 
             def version_string(self) -> str:
                 return "quantum_control"
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Log nothing: a scrape is no event."""
+                """Log nothing: that somebody looks is no event."""
 
         self._server.RequestHandlerClass = Handler
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="quantum_control exporter", daemon=True
+            target=self._server.serve_forever, args=(0.1,), name="quantum_control pages", daemon=True
         )
         self._thread.start()
 
@@ -155,12 +212,38 @@ class _Server(ThreadingHTTPServer):
         """Say nothing of clients that go away or do not speak the protocol."""
 
 
-def _made(page: Callable[[], bytes]) -> tuple[HTTPStatus, bytes]:
+def _made(make: Maker, query: str) -> Answer:
     try:
-        return HTTPStatus.OK, page()
+        fields = dict(parse_qsl(query, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        return Answer(b"that is no query\n", TEXT, HTTPStatus.BAD_REQUEST)
+    try:
+        return make(fields)
+    except ConfigError as error:
+        return Answer(f"{error}\n".encode(), TEXT, HTTPStatus.BAD_REQUEST)
     except Exception:  # noqa: BLE001 - whoever asks is told, and the next may ask again
-        _log.exception("the page of metrics cannot be made")
-        return HTTPStatus.INTERNAL_SERVER_ERROR, b""
+        _log.exception("a page cannot be made")
+        return Answer(b"", TEXT, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _meant_for(address: str) -> Callable[[str], bool]:
+    """Whether the name by which somebody asks can be ours; any may, where we listen beyond loopback."""
+    if not (address == "localhost" or (_is_address(address) and ip_address(address).is_loopback)):
+        return lambda _: True
+
+    def meant(host: str) -> bool:
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        return name.casefold() == "localhost" or _is_address(name)
+
+    return meant
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _permission(user: str | None, password: Secret | None) -> Callable[[str], bool]:

@@ -70,10 +70,10 @@ class Place:
         }
         return path
 
-    def command(self, *args):
-        """Run a command to its end."""
+    def command(self, *args, within=()):
+        """Run a command to its end, behind the words of `within`."""
         return subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "quantum_control", *map(str, args)],
+            [*map(str, within), sys.executable, "-m", "quantum_control", *map(str, args)],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -82,11 +82,11 @@ class Place:
         )
 
     @contextmanager
-    def daemon(self, ready=True):
-        """A daemon, ended in whatever way if it still runs."""
+    def daemon(self, ready=True, within=()):
+        """A daemon, behind the words of `within`; ended in whatever way if it still runs."""
         log = (self.folder / "log").open("ab")
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "quantum_control", "run", str(self.config)],
+            [*map(str, within), sys.executable, "-m", "quantum_control", "run", str(self.config)],
             env=self.environment,
             stderr=log,
         )

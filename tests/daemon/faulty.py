@@ -9,13 +9,16 @@ from filed import FileResource, TripleResource
 
 from quantum_control import Resource, ResourceState
 
-__all__ = ["FileResource", "Flaky", "Hanging", "Idle", "Lively", "TripleResource"]
+__all__ = ["FileResource", "Flaky", "Hanging", "Idle", "Lively", "Slow", "Stepping", "TripleResource"]
 
 ENTRY_POINTS = """\
 [quantum_control.resources]
 file = faulty:FileResource
 triple = faulty:TripleResource
 lively = faulty:Lively
+queue = faulty:Lively
+slow = faulty:Slow
+stepping = faulty:Stepping
 hanging = faulty:Hanging
 flaky = faulty:Flaky
 idle = faulty:Idle
@@ -28,7 +31,7 @@ def find():
     from quantum_control.core.discovery import Found
 
     for path in sorted(Path.cwd().glob("*.size")):
-        yield Found("lively", path.stem, {"path": str(path)}, f"size {path.read_text(encoding='ascii')} now")
+        yield Found("queue", path.stem, {"path": str(path)}, f"size {path.read_text(encoding='ascii')} now")
 
 
 def install(folder):
@@ -50,6 +53,29 @@ class Lively(FileResource):
 
     def measure_state(self):
         self.demand = self.random.choice((3.0, 12.0, 50.0, 200.0))
+        return super().measure_state()
+
+
+class Slow(Lively):
+    """Takes its time to set a size, and leaves a mark beside the file meanwhile."""
+
+    def apply_control(self, new_size):
+        mark = self.path.with_suffix(".amid")
+        mark.touch()
+        time.sleep(0.3)
+        super().apply_control(new_size)
+        mark.unlink()
+
+
+REAL_TIME = time.time
+
+
+class Stepping(Lively):
+    """Sets the clock of its process by years at each measurement, forward and back."""
+
+    def measure_state(self):
+        years = self.random.choice((-10.0, 0.0, 10.0))
+        time.time = lambda: REAL_TIME() + years * 31_557_600.0
         return super().measure_state()
 
 
@@ -80,7 +106,7 @@ class Hanging(FileResource):
 class Flaky(Resource):
     """Raises, answers nonsense, or answers late."""
 
-    def __init__(self, how="raises"):
+    def __init__(self, how="raises", number=0):
         self.how = how
         self.count = 0
 
@@ -88,6 +114,10 @@ class Flaky(Resource):
         self.count += 1
         if self.how == "raises":
             raise OSError("gone")
+        if self.how == "hangs":
+            threading.Event().wait()
+        if self.how == "no state":
+            return "a size"
         if self.how == "late":
             time.sleep(3.0)
         position = {"nan": float("nan"), "negative": -5.0}.get(self.how, 1.0)

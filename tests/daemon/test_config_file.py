@@ -138,6 +138,10 @@ def test_a_wrong_variable_is_told_by_its_name(read):
     assert told[1].startswith("$QUANTUM_CONTROL_WATCHDOG: watchdog: 'soon' is not allowed")
 
 
+def test_the_variable_that_says_where_the_socket_is_is_no_key(read):
+    assert read("", QUANTUM_CONTROL_SOCKET="/run/x/control.sock") == Config()
+
+
 def test_the_keys_of_a_section_that_may_be_left_out_are_known_too(read):
     (told,) = errors(read, "[metrics]\nprot = 9464\n")
     assert told.endswith(":2: metrics.prot: unknown key 'prot'; did you mean 'port'?")

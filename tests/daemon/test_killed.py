@@ -91,7 +91,7 @@ def recovered(folder):
 @pytest.mark.parametrize("quarter", range(4))
 def test_killed_at_random_points_nothing_stays_changed(tmp_path, known, quarter):
     rng = random.Random(quarter)
-    changed = 0
+    killed = changed = 0
     for batch in range(POINTS // 4 // BATCH + 1):
         started = [begun(tmp_path / f"{batch}-{number}") for number in range(BATCH)]
         for number, (pid, paths) in enumerate(started):
@@ -103,9 +103,11 @@ def test_killed_at_random_points_nothing_stays_changed(tmp_path, known, quarter)
             os.kill(pid, signal.SIGKILL)
         for number, (pid, paths) in enumerate(started):
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+            killed += 1
             changed += paths["lively"].read_text(encoding="ascii") != "10"
             done = recovered(tmp_path / f"{batch}-{number}")
             assert {each.fate for each in done} <= {Fate.RESTORED, Fate.THERE}, done
             assert paths["lively"].read_text(encoding="ascii") == "10"
             assert paths["triple"].read_text(encoding="ascii") == "[1, 10, 15]"
+    assert killed >= POINTS // 4
     assert changed > POINTS // 8  # the points are where something is at stake

@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -14,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 from daemons import Place, children, controller, wait_for
 
 from quantum_control.bench.balancers import free_port
+from quantum_control.daemon.audit import read_records
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -164,74 +167,52 @@ def test_a_controller_that_gives_no_sign_of_life_is_ended_and_put_back(tmp_path)
     assert "no sign of life" in place.log()
 
 
-def test_those_that_misbehave_leave_the_others_their_interval(place):
-    for number, how in enumerate(("raises", "nan", "negative", "late") * 2):
-        place.resources[f"bad{number}"] = {
-            "kind": "flaky",
+MISBEHAVING = ("raises", "nan", "negative", "late", "hangs", "no state", "raises", "nan", "late", "hangs")
+
+
+def test_of_a_thousand_ten_misbehave_and_the_others_keep_their_interval(place):
+    for number in range(1000):
+        bad = number < len(MISBEHAVING)
+        place.resources[f"{'bad' if bad else 'good'}{number}"] = {
+            "kind": "flaky" if bad else "idle",
             "mode": "active",
-            "interval": 0.1,
-            "options": {"how": how},
-        }
-    for number in range(100):
-        place.resources[f"good{number}"] = {
-            "kind": "idle",
-            "mode": "active",
-            "interval": 0.1,
-            "options": {"number": number},
+            "options": {"number": number} | ({"how": MISBEHAVING[number]} if bad else {}),
         }
     place.write()
+
+    def steps():
+        """Steps of each resource since all have begun, as the audit log has them."""
+        time.sleep(0.5)  # reading is not free
+        return Counter(each["resource"] for each in read_records(place.state, since=begun))
+
     with place.daemon() as process:
+        wait_for(lambda: all(row["changes"] for row in place.ask(do="status") if row["kind"] == "idle"))
+        begun = time.time()
+        good = [name for name in place.resources if name.startswith("good")]
+        found = Counter()
+        while min(found[name] for name in good) < 8:
+            found = steps()
+        rows = {row["resource"]: row for row in place.ask(do="status")}
+        hanging = [f"bad{n}" for n, how in enumerate(MISBEHAVING) if how == "hangs"]
+        assert all(rows[name]["busy_seconds"] > 5.0 for name in hanging)
+        assert all(found[name] == 0 for name in hanging)
+        # None has waited for one that hangs: on a busy machine some miss an interval or two, not many.
+        assert min(found[name] for name in good) > max(found[name] for name in good) / 2
+        assert all(rows[name]["failures"] == 0 for name in good)
         wait_for(lambda: place.ask(do="status", resource="bad0")["state"] == "suspended")
-        wait_for(lambda: place.ask(do="status", resource="bad3")["failures"] > 0)
-        wait_for(
-            lambda: all(
-                row["changes"] for row in place.ask(do="status") if row["resource"].startswith("good")
-            )
-        )
+        process.terminate()
+        assert process.wait(60) in (0, 3)
+
+
+def test_sigterm_amid_a_change_waits_for_it_and_puts_it_back(place):
+    path = place.lively("web", kind="slow")
+    place.write()
+    with place.daemon() as process:
+        wait_for(lambda: size(path) != "10")
+        wait_for(path.with_suffix(".amid").exists)
         process.terminate()
         assert process.wait(60) == 0
-
-
-def test_the_walk_through_of_an_operator(place, monkeypatch):
-    """Discover, shadow, report, active, explain, roll back, restore: as the documentation tells it."""
-    path = place.file("web")
-    monkeypatch.chdir(place.folder)
-    found = place.folder / "found.toml"
-    place.command("discover", "--write", found)
-    text = found.read_text(encoding="utf-8")
-    assert '[resources."web"]\nkind = "lively"' in text
-    place.config = place.folder / "config.toml"
-    head = "".join(f"{key} = {value!r}\n".replace("'", '"') for key, value in place.settings.items())
-    place.config.write_text(
-        head + text.replace('mode = "shadow"', 'mode = "shadow"\ninterval = 0.02'), "utf-8"
-    )
-    assert "web: lively, shadow" in place.command("check", place.config).stdout
-
-    def ctl(*args):
-        done = place.command("ctl", "--socket", place.socket, *args)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    with place.daemon() as process:
-        wait_for(lambda: "Saving" in place.command("report", place.config).stdout)
-        assert size(path) == "10"
-        assert "shadow -> active" in ctl("mode", "web", "active")
-        wait_for(lambda: size(path) != "10")
-        assert "decisions, the latest last" in ctl("explain", "web")
-        assert "size 10" in ctl("rollback", "web")
-        assert size(path) == "10"
-        assert "rolled back by hand" in ctl("status")
-        ctl("resume", "web")
-        wait_for(lambda: size(path) != "10")
-        assert "(active) changed" in place.command("log", place.config, "--resource", "web").stdout
-        assert (
-            "Saving"
-            in place.command("replay", place.config, "--resource", "web", "--model", "coherent").stdout
-        )
-        kill(controller(process))
-        process.wait(60)
     assert size(path) == "10"
-    assert "nothing to restore" in place.command("restore", place.config).stdout
 
 
 def test_errors_are_told_without_a_traceback(place):
@@ -267,8 +248,9 @@ def test_prometheus_reads_what_the_daemon_steers(place):
 
     kind = place.resources["web"]["kind"]
     with place.daemon() as process:
-        wait_for(lambda: 'quantum_control_changes_total{resource="web"}' in page())
-        assert f'resource_info{{model="optomechanical",resource="web",type="{kind}",unit=""}} 1.0' in page()
+        wait_for(lambda: 'quantum_control_decisions_total{outcome="changed",resource="web"}' in page())
+        labels = f'model="optomechanical",physics_model="optomechanical",resource="web",type="{kind}",unit=""'
+        assert f"resource_info{{{labels}}} 1.0" in page()
         process.terminate()
         assert process.wait(60) == 0
     assert page() == ""

@@ -1,10 +1,17 @@
-"""Every query of every dashboard, and every alert, before a real Prometheus."""
+"""Every query of every dashboard, and every alert, before a real Prometheus.
+
+It scrapes a real daemon that steers a PgBouncer, an HAProxy, the queue of a network namespace and a JVM's
+heap, and this process, in which a thread pool is steered: a pool of threads cannot be steered from outside.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -14,66 +21,38 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from core.doubles import Clock, Pool
+from integration.balanced import SPEEDS
+from integration.flood import Flood
+from integration.host_network import require_namespaces
+from integration.local_jvm import allocating
+from integration.pool_load import Clients, pgbouncer
 from integration.prometheus_server import LocalPrometheus, require_prometheus
 from integration.requirements import require
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
+
+from daemons import Place, wait_for
+
 from quantum_control import QuantumController, ThreadPoolResource
+from quantum_control.bench.balancers import LocalHAProxy, free_port
+from quantum_control.bench.network_bed import BOTTLENECK, NetworkBed
 from quantum_control.bench.server_process import find_program, wait_until
+from quantum_control.bench.unequal import UnequalServers
 from quantum_control.monitoring.dashboards import contents, rules
+from quantum_control.monitoring.families import FAMILIES, MOST_FIGURES
 from quantum_control.monitoring.kinds import KINDS
 from quantum_control.monitoring.prometheus import export
-from quantum_control.simulation.loads import LOADS
-from quantum_control.simulation.plants import DropTailBuffer, FluidQueue, Heap, PlantResource, UslPool
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 MINUTE = 60.0
 """What annotations look back; Prometheus is asked for a time so much ahead, so that nobody has to wait."""
 
-PLANTS = {
-    "connections": UslPool(),
-    "loadbalancer": FluidQueue(),
-    "buffer": DropTailBuffer(),
-    "memory": Heap(),
-}
-"""What stands in for the servers of the other types."""
+STEERED = {"connections": "sessions", "loadbalancer": "web", "buffer": "uplink", "memory": "heap"}
+"""What the daemon steers, by its type."""
 
-
-class Simulated(PlantResource):
-    """A plant that reports all that an adapter of its type may."""
-
-    figures: tuple[str, ...] = ()
-
-    def get_metrics(self):
-        told = dict.fromkeys((*self.figures, "throughput", "wait_seconds", "service_seconds"), 1.0)
-        return told | {"errors": 0.0, "drops": 0.0} | super().get_metrics()
-
-
-def simulated(kind):
-    """Give a controller of a plant that is told to be of the type of `kind`."""
-    asked = [query.expression for _, row in KINDS[kind].rows for panel in row for query in panel.queries]
-    figures = [
-        name for each in asked for group in re.findall(r'figure=~"([^"]+)', each) for name in group.split("|")
-    ]
-    plain = tuple(re.sub(r"\(?\\\\.*", ".backend", name) for name in figures)
-    front = type(KINDS[kind].types[0], (Simulated,), {"figures": plain})
-    plant = PLANTS[kind]
-    plant.reset()
-    resource = front(plant, LOADS["bursts"].arrivals(1, seed=1)[:, 0], size=40)
-    return QuantumController(resource, clock=plant.clock)
-
-
-def suspended():
-    """Give a controller that has handed its resource back."""
-    clock, pool = Clock(), Pool(10, 8.0, most=50)
-    controller = QuantumController(pool, clock=clock, max_failures=1)
-    for _ in range(2):
-        clock.tick()
-        controller.optimize()
-        pool.broken_measuring = OSError("gone")
-    assert controller.suspended
-    return controller
+HANDED_BACK = "faulty"
+"""A plug-in's resource that fails while the test watches."""
 
 
 def get(server, path, **parameters):
@@ -114,49 +93,88 @@ def boards():
 
 
 @pytest.fixture(scope="module")
-def fleet():
-    """A real Prometheus that scrapes a real exporter of controllers at work."""
+def place(tmp_path_factory, server):
+    """A daemon's folder, with real servers at work that its configuration names."""
+    psycopg = pytest.importorskip("psycopg", reason="pip install 'quantum-control[postgres]'")
+    require(LocalHAProxy.executable(), "haproxy is not installed; scripts/install-servers installs it")
+    require_namespaces()
+    place = Place(tmp_path_factory.mktemp("daemon"))
+    with ExitStack() as stack:
+        bouncer = stack.enter_context(pgbouncer(server, default_pool_size=4))
+        servers = stack.enter_context(UnequalServers(SPEEDS))
+        haproxy = stack.enter_context(LocalHAProxy(servers.addresses, "leastconn"))
+        bed = stack.enter_context(NetworkBed(10e6))
+        program = stack.enter_context(allocating((300.0, 60.0, 150.0)))
+
+        def query():
+            with psycopg.connect(bouncer.dsn, autocommit=True, prepare_threshold=None) as connection:
+                connection.execute("SELECT pg_sleep(0.02)")
+
+        def request():
+            urllib.request.urlopen(f"http://127.0.0.1:{haproxy.port}/0.5", timeout=30).close()
+
+        stack.enter_context(Clients(query, 8, pause=0.02))
+        stack.enter_context(Clients(request, 4, pause=0.02))
+        stack.enter_context(Flood(bed))
+        for kind, options in {
+            "connections": {"dsn": bouncer.admin_dsn, "database": "postgres", "max_connections": 30},
+            "loadbalancer": {"url": haproxy.url},
+            "buffer": {"interface": BOTTLENECK, "netns": bed.netns, "target_seconds": 0.05},
+            "memory": {"process_id": program.pid},
+        }.items():
+            place.resources[STEERED[kind]] = {
+                "kind": kind,
+                "mode": "active",
+                "interval": 0.25,
+                "deadline": 5.0,
+                "options": options,
+            }
+        yield place
+
+
+@pytest.fixture(scope="module")
+def fleet(place):
+    """A real Prometheus that scrapes the daemon and a process with a thread pool; and what went on."""
     require_prometheus()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(4))
-        real = ThreadPoolResource(pool=pool)
-        stack.callback(real.release)
-        threads = QuantumController(real, interval=0.1)
-        stack.callback(threads.stop)
-        threads.start()
-        others = {kind: simulated(kind) for kind in PLANTS}
-        gone, before, after = suspended(), simulated_law("optomechanical"), simulated_law("parametric")
-        named = {"pool": threads, "gone": gone, "switched": before, **others}
-        exporter = stack.enter_context(export(named=named, port=0))
-        server = stack.enter_context(LocalPrometheus([int(exporter.url.split(":")[2].split("/")[0])]))
+        threads = ThreadPoolResource(
+            pool=pool, max_threads=6
+        )  # fewer than it needs, so that a bound intervenes
+        stack.callback(threads.release)
+        stack.enter_context(Clients(lambda: list(pool.map(time.sleep, [0.005] * 20)), 1))
+        exporter = stack.enter_context(export(port=0))
+        controller = stack.enter_context(QuantumController(threads, interval=0.1))
+        exporter.add(controller, "pool")
 
-        assert wait_until(lambda: ready(server))
+        for name in ("switched", "faulty", "leaves"):
+            place.lively(name, interval=0.1)
+        page = free_port()
+        metrics = f"[metrics]\nport = {page}\n"
+        place.write(metrics)
+        process = stack.enter_context(place.daemon())
+        stack.callback(process.wait, 60)
+        stack.callback(process.terminate)
+        own = int(exporter.url.split(":")[2].split("/")[0])
+        prometheus = stack.enter_context(LocalPrometheus([own, page]))
 
-        def work():
-            """A little of it everywhere; not all of it at once."""
-            pool.map(time.sleep, [0.005] * 20)
-            for controller in others.values():
-                controller.optimize()
-            return True
+        def seen(expression, at=None):
+            when = {} if at is None else {"time": at}
+            return get(prometheus, "query", query=expression, **when)["result"]
 
-        def seen(expression):
-            work()
-            return get(server, "query", query=expression)["result"]
-
-        assert wait_until(lambda: seen('quantum_control_resource_info{resource="switched"}'))
-        early = time.time()  # before the switch, and with all resources in sight
-        exporter.remove("switched")
-        exporter.add(after, "switched")
-        assert wait_until(lambda: seen('quantum_control_resource_info{model="parametric"}'))
-        yield server, seen, early
-
-
-def simulated_law(law):
-    clock = Clock()
-    controller = QuantumController(Pool(10, 8.0), law, clock=clock)
-    clock.tick()
-    controller.optimize()
-    return controller
+        info = "quantum_control_resource_info"
+        names = {*STEERED.values(), "switched", HANDED_BACK, "leaves", "pool"}
+        wait_for(lambda: {each["metric"]["resource"] for each in seen(info)} == names)
+        early = time.time()  # all are in sight, and nothing has happened yet
+        broken = place.folder / f"{HANDED_BACK}.size"
+        broken.write_text("no number", encoding="ascii")
+        place.resources["switched"]["physics_model"] = "parametric"
+        del place.resources["leaves"]
+        place.write(metrics)
+        os.kill(process.pid, signal.SIGHUP)
+        wait_for(lambda: seen(f'{info}{{model="parametric"}}'))
+        wait_for(lambda: seen('quantum_control_roll_backs_total{reason="failures"} > 0'))
+        yield prometheus, seen, early, f"http://127.0.0.1:{page}/metrics"
 
 
 def picked(server, board):
@@ -169,13 +187,13 @@ def picked(server, board):
 
 @pytest.mark.parametrize("name", ["fleet", *KINDS])
 def test_every_panel_has_data(fleet, boards, name):
-    server, seen, _ = fleet
+    server, seen, *_ = fleet
     board = boards[f"quantum-control-{name}"]
     chosen = picked(server, board)
     if name == "fleet":
-        assert set(chosen["resource"]) == {"pool", "gone", "switched", *PLANTS}
+        assert set(chosen["resource"]) >= {"pool", "switched", HANDED_BACK, *STEERED.values()}
     else:
-        assert chosen["resource"] == ["pool" if name == "threads" else name]
+        assert chosen["resource"] == ["pool" if name == "threads" else STEERED[name]]
     asked = [
         (panel["title"], filled(target["expr"], chosen))
         for panel in board["panels"]
@@ -183,17 +201,17 @@ def test_every_panel_has_data(fleet, boards, name):
         for target in panel["targets"]
     ]
     assert len(asked) > 10
-    empty = {each for each in asked if not wait_until(lambda each=each: seen(each[1]), 10.0)}
+    empty = {each for each in asked if not wait_until(lambda each=each: seen(each[1]), 60.0)}
     assert empty == set()
 
 
 def test_a_query_without_data_would_be_found(fleet):
-    _, seen, _ = fleet
+    _, seen, *_ = fleet
     assert not seen('quantum_control_size{resource="none"}')
 
 
 def test_a_table_has_one_line_for_each_resource(fleet, boards):
-    server, seen, _ = fleet
+    server, seen, *_ = fleet
     board = boards["quantum-control-fleet"]
     table = next(panel for panel in board["panels"] if panel["type"] == "table")
     chosen = picked(server, board)
@@ -204,22 +222,52 @@ def test_a_table_has_one_line_for_each_resource(fleet, boards):
 
 
 def test_changes_roll_backs_and_switches_are_marked(fleet, boards):
-    server, seen, early = fleet
+    server, seen, early, _ = fleet
     board = boards["quantum-control-fleet"]
     chosen = picked(server, board)
     changes, roll_backs, switches = (filled(each["expr"], chosen) for each in board["annotations"]["list"])
 
     def marked(expression, at):
-        seen("vector(1)")
-        found = get(server, "query", query=expression, time=at)["result"]
-        return {each["metric"]["resource"] for each in found}
+        return {each["metric"]["resource"] for each in seen(expression, at)}
 
-    assert wait_until(lambda: marked(changes, time.time()) >= {"connections"})
-    assert "switched" not in marked(changes, time.time())
-    assert marked(roll_backs, early) == {"gone"}
-    assert marked(roll_backs, early + MINUTE) == set()  # marked once
+    assert wait_until(lambda: marked(changes, time.time()) >= {"sessions"})
+    assert marked(roll_backs, early) == set()
+    assert HANDED_BACK in marked(roll_backs, time.time())
     assert marked(switches, early) == set()
     assert marked(switches, early + MINUTE) == {"switched"}
+
+
+def test_series_vanish_with_their_resource(fleet):
+    _, seen, early, _ = fleet
+    assert seen('quantum_control_size{resource="leaves"}', early)
+    assert wait_until(lambda: not seen('{__name__=~"quantum_control_.+",resource="leaves"}'))
+
+
+def test_promtool_has_nothing_to_say_about_the_daemons_page(fleet):
+    *_, url = fleet
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own
+        page = answer.read()
+    checked = subprocess.run(  # noqa: S603 - fixed
+        [find_program("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_the_number_of_series_and_labels_is_bounded(fleet):
+    _, seen, *_ = fleet
+    every = '{__name__=~"quantum_control_.+"}'
+    most = len(FAMILIES) + MOST_FIGURES + 20  # outcomes, reasons of interventions and of roll-backs
+    counted = seen(f"count by (instance, resource) ({every})")
+    assert counted
+    assert all(0 < float(each["value"][1]) <= most for each in counted)
+    known = {
+        "__name__",
+        "instance",
+        "job",
+        "resource",
+        *(each for family in FAMILIES for each in family.labels),
+    }
+    assert {label for each in seen(every) for label in each["metric"]} <= known
 
 
 def promtool(*arguments):

@@ -10,8 +10,10 @@ from integration.prometheus_server import LocalPrometheus, require_prometheus
 
 from quantum_control import QuantumController
 from quantum_control.bench.server_process import find_program, wait_until
+from quantum_control.core.chain import Pause
 from quantum_control.core.errors import SensorError
-from quantum_control.monitoring.prometheus import FAMILIES, ControllerCollector, export
+from quantum_control.monitoring.families import FAMILIES
+from quantum_control.monitoring.prometheus import ControllerCollector, export
 from quantum_control.sources.prometheus import PrometheusSource
 
 pytestmark = pytest.mark.integration
@@ -19,11 +21,13 @@ pytestmark = pytest.mark.integration
 
 def stepped(demand):
     clock, pool = Clock(), Pool(10, demand, most=50)
-    controller = QuantumController(pool, clock=clock)
+    pause = Pause()
+    controller = QuantumController(pool, clock=clock, links=[pause])
     for _ in range(3):
         clock.tick()
         pool.demand += 1.0  # a demand that never moves leaves no prediction to judge
         controller.optimize()
+        pause.why = "paused by hand"  # so that there is an intervention to tell of
     return controller
 
 

@@ -13,8 +13,8 @@ import quantum_control.resources
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.plugins import load, names
 from quantum_control.monitoring.dashboards import command, contents, rules, write
+from quantum_control.monitoring.families import FAMILIES
 from quantum_control.monitoring.kinds import KINDS
-from quantum_control.monitoring.prometheus import FAMILIES
 
 pytest.importorskip("grafana_foundation_sdk", reason="pip install 'quantum-control[grafana]'")
 
@@ -68,7 +68,6 @@ class TestNames:
         left = {
             "size_minimum",
             "acceleration_per_second_squared",
-            "steps_total",
             "interval_seconds",
             "running",
         }

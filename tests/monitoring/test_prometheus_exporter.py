@@ -14,7 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quantum_control import QuantumController
 from quantum_control.core.errors import ConfigError
-from quantum_control.monitoring.prometheus import MOST_FIGURES, ControllerCollector, export
+from quantum_control.core.physics import Objective
+from quantum_control.core.watch import ObjectiveWatch
+from quantum_control.monitoring.families import MOST_FIGURES
+from quantum_control.monitoring.prometheus import ControllerCollector, export
 
 
 def stepped(resource=None, steps=3, **options):
@@ -51,6 +54,13 @@ def get(exporter, path="/metrics", headers=None):
     return answer.status, body
 
 
+class Held:
+    """A link that lets nothing pass."""
+
+    def allow(self, state, size, wanted, /):
+        return size, f"not at {state.time}"
+
+
 class TestPage:
     def test_it_tells_what_the_controller_knows(self, collector):
         controller = stepped()
@@ -61,9 +71,56 @@ class TestPage:
         assert values(page, "size_original") == {("workers",): 10.0}
         assert values(page, "size_maximum") == {("workers",): 50.0}
         assert values(page, "steps_total") == {("workers",): 3.0}
-        assert values(page, "changes_total") == {("workers",): controller.changes}
-        assert values(page, "cost_at_original") == {("workers",): 10.0}
-        assert values(page, "resource_info") == {("optomechanical", "workers", "Pool", ""): 1.0}
+        assert values(page, "cost_at_original_total") == {("workers",): 30.0}
+        assert values(page, "saving_ratio") == {("workers",): controller.tally.saving}
+        assert values(page, "resource_info") == {
+            ("optomechanical", "optomechanical", "workers", "Pool", ""): 1.0
+        }
+        assert 0.0 < values(page, "step_seconds_total")[("workers",)] < 60.0
+
+    def test_decisions_are_told_by_outcome_from_the_start(self, collector):
+        controller = stepped(Pool(10, 30.0, most=50), steps=5)
+        collector.add(controller, "a")
+        told = values(collector.exposition(), "decisions_total")
+        assert told == {(outcome, "a"): n for outcome, n in controller.tally.outcomes.items()}
+        assert {outcome for outcome, _ in told} == {"changed", "held", "failed", "suspended"}
+        assert sum(told.values()) == 5.0
+
+    def test_interventions_are_told_by_reason(self, collector):
+        controller = stepped(Pool(10, 30.0, most=50), links=[Held()])
+        collector.add(controller, "a")
+        told = values(collector.exposition(), "interventions_total")
+        assert {each for each in told.items() if each[1]} == {(("held", "a"), 3.0)}
+        assert told[("maximum", "a")] == 0.0  # there before the first, so that a rate sees it
+
+    def test_roll_backs_are_told_by_reason(self, collector):
+        watch = ObjectiveWatch(Objective())
+        pool = Pool(10, 30.0, most=50)
+        controller = stepped(pool, links=[watch], max_failures=1)
+        collector.add(controller, "a")
+        assert set(values(collector.exposition(), "roll_backs_total").values()) == {0.0}
+        controller.stop()
+        watch.roll_backs = 2
+        pool.broken_measuring = OSError("gone")
+        controller._clock.tick()
+        controller.optimize()
+        told = values(collector.exposition(), "roll_backs_total")
+        assert told == {("asked", "a"): 1.0, ("failures", "a"): 1.0, ("loss", "a"): 2.0}
+
+    def test_the_law_in_use_is_told_beside_the_one_asked_for(self, collector):
+        controller = stepped(physics_model="auto", steps=4)
+        collector.add(controller, "a")
+
+        def laws():
+            return [labels[:2] for labels in values(collector.exposition(), "resource_info")]
+
+        assert laws() == [("optomechanical", "auto")]
+        controller.physics.selector.current += 1
+        assert laws() == [("coherent", "auto")]
+
+    def test_a_tuned_law_is_told_by_its_own_name(self, collector):
+        collector.add(stepped(physics_model="parametric", auto_tune=True), "a")
+        assert [each[0] for each in values(collector.exposition(), "resource_info")] == ["parametric"]
 
     def test_it_is_what_the_official_client_makes_of_it(self, collector):
         collector.add(stepped(), 'a "quoted\\ name"\nin two lines')
@@ -180,7 +237,7 @@ class TestServing:
 
     def test_a_page_that_fails_is_told_and_logged(self, caplog):
         with export(port=0) as exporter:
-            exporter._controllers["broken"] = lambda: object()
+            exporter._controllers["broken"] = (lambda: object(), "kind")
             with caplog.at_level(logging.ERROR, "quantum_control"):
                 assert get(exporter)[0] == 500
         assert "cannot be made" in caplog.text
