@@ -24,6 +24,11 @@ html_show_sphinx = False
 # `page.md#heading` finds its heading as it does where the files are read as they are.
 myst_heading_anchors = 3
 
+# Every reference of the pages has to be there. Names in signatures are left out: most are of the standard
+# library, or private, and have no page here.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r".*")]
+
 napoleon_google_docstring = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"

@@ -1,9 +1,12 @@
-"""Every Python example of the documentation runs as it stands."""
+"""Examples of the documentation run as they stand, its commands are taken, its links lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from test_cli_help import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
@@ -39,3 +42,42 @@ def test_examples_are_found_and_told_apart(tmp_path):
     text = "# Title\n\n```python\na\n```\n<!-- needs: postgresql -->\n\n```python\nb\n```\n"
     page.write_text(text, encoding="utf-8")
     assert blocks(page) == [(3, "a\n", None), (8, "b\n", "postgresql")]
+
+
+TYPED = re.compile(r"^(?:\$ )?(quantum-control .*)$", re.M)
+SHELL = re.compile(r"^```(?:console|sh)\n(.*?)^```$", re.M | re.S)
+
+
+def typed(page):
+    """Every line with a command of ours, as far as it is ours."""
+    for block in SHELL.findall(page.read_text(encoding="utf-8")):
+        for line in TYPED.findall(block):
+            yield re.split(r"\s[#|&]|\s>\s", line)[0]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_are_such_as_are_taken(page, tmp_path, monkeypatch):
+    """They are parsed to the last option, not run: most need a daemon, a server or an hour."""
+    monkeypatch.chdir(tmp_path)
+    for line in typed(page):
+        words = shlex.split(line)[1:]
+        if "..." not in words and "--help" not in words and "COMMAND" not in words:
+            parse(words)
+
+
+LINK = re.compile(r"\]\(<?([^)\s>]+)>?\)")
+FENCED = re.compile(r"^```.*?^```$|`[^`\n]*`", re.M | re.S)
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES], ids=lambda page: page.stem)
+def test_the_links_of_a_page_lead_to_a_file_or_are_addresses(page):
+    """Headings are checked where the site is built; whether other sites answer is not, as tests stay here."""
+    for target in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        address = urlsplit(target)
+        if address.scheme:
+            assert address.scheme in ("https", "http", "mailto"), target
+            assert address.scheme == "mailto" or "." in address.netloc or "localhost" in address.netloc, (
+                target
+            )
+        elif address.path:
+            assert (page.parent / address.path).exists(), f"{page.name}: {target}"
