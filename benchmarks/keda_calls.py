@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +37,13 @@ IN_FLIGHT = 200
 """Of the calls with which the targets are made known."""
 
 
+@lru_cache(maxsize=64)
+def sine(start: float, step: float, count: int) -> str:
+    """Values of a series, as JSON."""
+    times = [start + step * i for i in range(count)]
+    return json.dumps([[t, f"{100 + 50 * math.sin(t / 500):.3f}"] for t in times])
+
+
 class Prometheus(BaseHTTPRequestHandler):
     """Answers ranges."""
 
@@ -45,11 +53,12 @@ class Prometheus(BaseHTTPRequestHandler):
         """Give each expression its sine."""
         asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         start, end, step = (float(asked[key][0]) for key in ("start", "end", "step"))
-        times = [start + step * i for i in range(round((end - start) / step) + 1)]
-        values = [[t, f"{100 + 50 * math.sin(t / 500):.3f}"] for t in times]
+        values = sine(start, step, round((end - start) / step) + 1)
         marks = MARK.findall(asked["query"][0])
-        result = [{"metric": {"quantum_control_read": mark}, "values": values} for mark in marks]
-        body = json.dumps({"status": "success", "data": {"result": result}}).encode()
+        result = ",".join(
+            f'{{"metric":{{"quantum_control_read":"{mark}"}},"values":{values}}}' for mark in marks
+        )
+        body = f'{{"status":"success","data":{{"result":[{result}]}}}}'.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -127,7 +136,7 @@ async def measure(port: int, options: argparse.Namespace) -> None:
         stub = ExternalScalerStub(channel)
         begun = time.perf_counter()
         requests = await made_known(stub, references(options.targets, options.model))
-        print(f"{options.targets} targets warmed up in {time.perf_counter() - begun:.0f} s")
+        print(f"{options.targets} targets warmed up in {time.perf_counter() - begun:.0f} s", flush=True)
         taken, failed = await called(stub, requests, options.rate, options.seconds)
     taken.sort()
     shown = "  ".join(f"p{q:g} {1e3 * taken[min(int(len(taken) * q / 100), len(taken) - 1)]:.2f} ms"

@@ -12,16 +12,21 @@ import numpy as np
 from quantum_control.bench.queue_course import DEFAULT, Course, run
 from quantum_control.bench.queue_results import Results, place, read, write
 from quantum_control.core.errors import ConfigError
+from quantum_control.terminal import AS_JSON, examples, print_json
 
-FIXED = (15_000, 25_000, 50_000, 100_000, 150_000, 250_000)
+FIXED = (15_000, 25_000, 150_000, 250_000)
 """Fixed limits, bytes: 12 to 200 ms at 10 Mbit/s, 1.2 to 20 ms at 100 Mbit/s."""
 
-MODELS = ("optomechanical", "parametric", "coherent", "auto")
+MODELS = ("optomechanical", "parametric", "coherent")
 
 KNOWN = "bdp"
 """Arm that is told each rate at the moment of its change, and sets the bandwidth-delay product."""
 
-ARMS = ("default", *map(str, FIXED), KNOWN, *MODELS)
+TOLD = "told"
+"""Arm that is told each rate likewise, and sets what drains in the target: what any control that aims at
+it can reach at most, TCP being as it is."""
+
+ARMS = ("default", *map(str, FIXED), KNOWN, TOLD, *MODELS)
 """By the names that files and options use; a number is a fixed limit in bytes."""
 
 
@@ -29,11 +34,21 @@ def title(arm: str) -> str:
     """What an arm is called in the table."""
     if arm.isdigit():
         return f"fixed, {arm}"
-    named = {"default": "kernel's default", KNOWN: "bandwidth-delay product, told the rate"}
+    named = {
+        "default": "kernel's default",
+        KNOWN: "bandwidth-delay product, told the rate",
+        TOLD: "the target, told the rate",
+    }
     return named.get(arm, f"steered, {arm}")
 
 
-@click.command("buffer")
+@click.command(
+    "buffer",
+    epilog=examples(
+        "bench buffer --out results",
+        "bench buffer --pairs 5 --arm default --arm optomechanical --out results --json",
+    ),
+)
 @click.option("--pairs", default=30, show_default=True, type=click.IntRange(1), help="Runs of every arm.")
 @click.option(
     "--out",
@@ -48,6 +63,7 @@ def title(arm: str) -> str:
 @click.option("--interval", default=Course().interval, show_default=True, help="Seconds between steps.")
 @click.option("--seed", default=1, show_default=True, help="Of the order of arms and phases.")
 @click.option("--arm", "chosen", multiple=True, type=click.Choice(ARMS), help="Only these; by default all.")
+@AS_JSON
 def command(
     pairs: int,
     out: Path,
@@ -58,6 +74,7 @@ def command(
     interval: float,
     seed: int,
     chosen: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Compare limits of a queue before a link that changes between 10 and 100 Mbit/s.
 
@@ -80,13 +97,16 @@ def command(
                 write(place(out, pair, arm), run(course, order, *_way(arm, course)))
                 click.echo(f"pair {pair + 1} of {pairs}: {title(arm)}", err=True)
     results = Results(out, arms, pairs, course.rates)
+    fixed = [arm for arm in arms if arm.isdigit()]
+    if as_json:
+        print_json(results.as_json(fixed))
+        return
     click.echo(
         f"{len(results.pairs)} pairs, phases of {seconds:g} s, {streams} connections, round trip"
         f" {1e3 * distance:g} ms, {os.cpu_count()} cores. Limits in bytes, medians over pairs; throughput"
         " and p95 of the delay over those of the best fixed limit of the rate [95 % bootstrap interval,"
         " or the range of fewer than 6 pairs].\n"
     )
-    fixed = [arm for arm in arms if arm.isdigit()]
     if results.pairs and fixed:
         click.echo(results.table(fixed, title))
         click.echo(_cost(out, results.pairs, [arm for arm in arms if arm in MODELS], course))
@@ -96,8 +116,9 @@ def _way(arm: str, course: Course) -> tuple[dict[float, int] | None, str]:
     """Limit of each rate, or else the model, of an arm."""
     if arm in MODELS:
         return None, arm
-    if arm == KNOWN:
-        return {rate: round(rate / 8.0 * course.distance) for rate in course.rates}, ""
+    if arm in (KNOWN, TOLD):
+        seconds = course.distance if arm == KNOWN else course.target
+        return {rate: round(rate / 8.0 * seconds) for rate in course.rates}, ""
     return dict.fromkeys(course.rates, DEFAULT if arm == "default" else int(arm)), ""
 
 

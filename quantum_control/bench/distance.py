@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from quantum_control.bench.long_line import ARMS, SAMPLE, Line, run
 from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 RESAMPLES = 4000
 ATTEMPTS = 3
@@ -58,8 +59,8 @@ def _run(name: str, line: Line) -> dict[str, object]:
     return run(name, line) | {"attempts": ATTEMPTS}
 
 
-def table(directory: Path, arms: Sequence[str]) -> str:
-    """Table of all complete pairs in `directory`, in Markdown.
+def measured(directory: Path, arms: Sequence[str]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Figures of all complete pairs in `directory`: by arm and name, a pair each.
 
     Raises
     ------
@@ -72,6 +73,35 @@ def table(directory: Path, arms: Sequence[str]) -> str:
         pairs += 1
     if not pairs:
         raise ConfigError(f"{directory} holds no complete pair of {', '.join(arms)}")
+    figures = {}
+    for name in arms:
+        runs = [json.loads(_place(directory, pair, name).read_text()) for pair in range(pairs)]
+        figures[name] = {
+            "settled_percent": np.array(
+                [100.0 * _speed(each["arrived"], line.settled) / line.bound for each in runs]
+            ),
+            "whole_percent": np.array([100.0 * _speed(each["arrived"], 0.0) / line.bound for each in runs]),
+            "p95_delay_ms": np.array([1e3 * each["delay"] for each in runs]),
+            "sent_again": np.array([float(each["retransmits"]) for each in runs]),
+            "steps": np.array([float(each["steps"]) for each in runs]),
+            "control_seconds": np.array([float(each["cost"]) for each in runs]),
+        }
+    return figures
+
+
+def medians(directory: Path, arms: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Medians over the pairs of each figure of each arm; raises as `measured`."""
+    return {
+        name: {key: float(np.median(each)) for key, each in own.items()}
+        for name, own in measured(directory, arms).items()
+    }
+
+
+def table(directory: Path, arms: Sequence[str]) -> str:
+    """Table of all complete pairs in `directory`, in Markdown; raises as `measured`."""
+    line = Line(**json.loads((directory / "settings.json").read_text()))
+    figures = measured(directory, arms)
+    pairs = figures[arms[0]]["steps"].size
     spread = "95 % bootstrap interval" if pairs >= FEWEST else "lowest, highest"
     lines = [
         f"{pairs} pairs; medians over them [{spread}]. {line.rate / 1e6:g} Mbit/s, {1e3 * line.distance:g} ms"
@@ -84,18 +114,14 @@ def table(directory: Path, arms: Sequence[str]) -> str:
     ]
     rng = np.random.default_rng(0)
     for name in arms:
-        runs = [json.loads(_place(directory, pair, name).read_text()) for pair in range(pairs)]
-        settled = np.array([100.0 * _speed(each["arrived"], line.settled) / line.bound for each in runs])
-        whole = np.array([100.0 * _speed(each["arrived"], 0.0) / line.bound for each in runs])
-        delay = np.array([1e3 * each["delay"] for each in runs])
-        again = np.array([float(each["retransmits"]) for each in runs])
-        steps = sum(each["steps"] for each in runs)
-        step = sum(each["cost"] for each in runs) / steps if steps else 0.0
+        own = figures[name]
+        steps = float(own["steps"].sum())
+        step = float(own["control_seconds"].sum()) / steps if steps else 0.0
         cells = [
-            _median(settled, rng, 1),
-            _median(whole, rng, 1),
-            _median(delay, rng, 1),
-            _median(again, rng, 0),
+            _median(own["settled_percent"], rng, 1),
+            _median(own["whole_percent"], rng, 1),
+            _median(own["p95_delay_ms"], rng, 1),
+            _median(own["sent_again"], rng, 0),
         ]
         cells += [f"{1e3 * step:.2f}", f"{100.0 * step / SAMPLE:.2f}"] if steps else ["", ""]
         lines.append(f"| {ARMS[name].title} | {' | '.join(cells)} |")
@@ -126,7 +152,9 @@ def _place(directory: Path, pair: int, arm: str) -> Path:
     return directory / f"{pair:04d}-{arm}.json"
 
 
-@click.command("distance")
+@click.command(
+    "distance", epilog=examples("bench distance results", "bench distance results --pairs 5 --json")
+)
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--pairs", default=30, show_default=True, type=click.IntRange(1), help="Pairs to have in the end."
@@ -139,6 +167,7 @@ def _place(directory: Path, pair: int, arm: str) -> Path:
 @click.option(
     "--arm", "arms", multiple=True, type=click.Choice(list(ARMS)), help="Only these; by default all."
 )
+@AS_JSON
 def command(
     directory: Path,
     pairs: int,
@@ -148,6 +177,7 @@ def command(
     settled: float,
     seed: int,
     arms: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Compare the control of TCP's buffers with fixed ones, over a long line.
 
@@ -156,6 +186,9 @@ def command(
     """
     chosen = arms or tuple(ARMS)
     measure(directory, Line(rate, distance, seconds, settled), pairs, chosen, seed)
+    if as_json:
+        print_json(medians(directory, chosen))
+        return
     click.echo(table(directory, chosen))
 
 

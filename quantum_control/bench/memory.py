@@ -17,6 +17,7 @@ from quantum_control.bench.memory_results import Results, Run, place, write
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.resources.jvm_heap import FLAG
 from quantum_control.resources.jvm_local import LocalJvm
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 PHASES = {
     "small, quiet": (60.0, 60.0),
@@ -40,7 +41,9 @@ SAMPLE = 0.25
 """Seconds between two readings of the heap."""
 
 
-@click.command("memory")
+@click.command(
+    "memory", epilog=examples("bench memory --out results", "bench memory --pairs 5 --out results --json")
+)
 @click.option("--pairs", default=30, show_default=True, help="Runs of every arm on the same requests.")
 @click.option("--phase-seconds", default=6.0, show_default=True, help="Length of each of the four phases.")
 @click.option("--price", default=PRICE, show_default=True, help="Cores that one GiB is worth.")
@@ -53,7 +56,8 @@ SAMPLE = 0.25
 @click.option(
     "--seed", default=1, show_default=True, help="Of the requests, the phases and the order of the arms."
 )
-def command(pairs: int, phase_seconds: float, price: float, out: Path, seed: int) -> None:
+@AS_JSON
+def command(pairs: int, phase_seconds: float, price: float, out: Path, seed: int, as_json: bool) -> None:
     """Compare the control with fixed heaps and its peers, on a real JVM.
 
     Each pair runs every arm, in an order drawn anew, through the same requests
@@ -70,6 +74,9 @@ def command(pairs: int, phase_seconds: float, price: float, out: Path, seed: int
                 write(place(out, pair, name), run_arm(name, phase_seconds, price, (seed, pair)))
         click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
     results = Results(out, ARMS, pairs, price)
+    if as_json:
+        print_json(results.as_json(list(SOFT)))
+        return
     click.echo(
         f"{len(results.pairs)} pairs, 4 phases of {phase_seconds:g} s, {os.cpu_count()} cores, {MAXIMUM},"
         f" a GiB worth {price:g} cores. Median over pairs [95 % bootstrap interval].\n"

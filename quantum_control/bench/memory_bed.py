@@ -110,6 +110,7 @@ class WorkingSet:
                 stdout=subprocess.PIPE,
                 text=True,
                 bufsize=1,
+                process_group=0,  # Ctrl-C is for who started it, which ends it in order
             )
             listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
             listener.start()

@@ -18,6 +18,7 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.resources.cgroup_memory import FILES, CgroupMemory
 from quantum_control.sources.cgroups import MemoryGroup
 from quantum_control.sources.pressure import Pressure
+from quantum_control.terminal import AS_JSON, examples, print_json
 
 MIB = 1 << 20
 
@@ -201,9 +202,14 @@ def run(name: str, seconds: float) -> Run:
     return Run(name, usage, stalled, hot, slowest, cost / seconds)
 
 
-@click.command("memory-cgroup")
+@click.command(
+    "memory-cgroup",
+    epilog=examples(
+        "bench memory-cgroup --out results", "bench memory-cgroup --pairs 5 --out results --json"
+    ),
+)
 @click.option("--pairs", default=30, show_default=True, help="Runs of every arm.")
-@click.option("--seconds", default=40.0, show_default=True, help="Length of a run.")
+@click.option("--seconds", default=24.0, show_default=True, help="Length of a run.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -211,7 +217,8 @@ def run(name: str, seconds: float) -> Run:
     help="Folder for the raw data. A run that was interrupted goes on where it was.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the order of the arms.")
-def command(pairs: int, seconds: float, out: Path, seed: int) -> None:
+@AS_JSON
+def command(pairs: int, seconds: float, out: Path, seed: int, as_json: bool) -> None:
     """Compare the control with a fixed limit and Senpai on a real control group.
 
     A process reads 200 MiB of a file again and again, then 60, then 200. Each
@@ -228,18 +235,34 @@ def command(pairs: int, seconds: float, out: Path, seed: int) -> None:
                 part.write_text(json.dumps(asdict(run(name, seconds))))
                 part.replace(path)
         click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+    if as_json:
+        print_json({"pairs": pairs, "arms": medians(out, pairs)})
+        return
     click.echo(table(out, pairs))
 
 
-def table(out: Path, pairs: int) -> str:
-    """Table of the medians over the pairs, with 95 % bootstrap intervals of the memory saved."""
-    figures: dict[str, list[Mapping[str, float]]] = {
+def measured(out: Path, pairs: int) -> dict[str, list[Mapping[str, float]]]:
+    """Figures of each arm, a pair each."""
+    return {
         name: [
             Run(**json.loads((out / f"{pair:04d}-{name}.json").read_text())).figures()
             for pair in range(pairs)
         ]
         for name in ARMS
     }
+
+
+def medians(out: Path, pairs: int) -> dict[str, dict[str, float]]:
+    """Medians over the pairs of each figure of each arm."""
+    return {
+        name: {key: float(np.median([each[key] for each in own])) for key in own[0]}
+        for name, own in measured(out, pairs).items()
+    }
+
+
+def table(out: Path, pairs: int) -> str:
+    """Table of the medians over the pairs, with 95 % bootstrap intervals of the memory saved."""
+    figures = measured(out, pairs)
     rows = [
         "| arm | resident, MiB | saved | saved while 60 are hot | stalled | stalled but for the jump"
         " | long stalls after it | slowest round, ms | control |",

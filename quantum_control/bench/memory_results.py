@@ -131,6 +131,30 @@ class Results:
             cores.append(core / _between(np.log(heap), size, spent))
         return np.array(heaps), np.array(cores)
 
+    def as_json(self, fixed: Sequence[str]) -> dict[str, object]:
+        """Return what the table shows, for programs."""
+        best = self.best(fixed)
+        arms = {}
+        for arm, own in self.figures.items():
+            heap, cores, p99 = np.median(own, axis=0).tolist()
+            base = self.figures[best]
+            over = {
+                "cost": self.cost(arm) / self.cost(best),
+                "heap": own[:, 0] / base[:, 0],
+                "collector": own[:, 1] / base[:, 1],
+            }
+            arms[arm] = {
+                "heap_bytes": heap,
+                "collector_cores": cores,
+                "p99_seconds": p99,
+                "control_share": self.control[arm],
+                "over_best": {
+                    name: dict(zip(("median", "low", "high"), spread(each), strict=True))
+                    for name, each in over.items()
+                },
+            }
+        return {"pairs": len(self.pairs), "best_fixed": best, "arms": arms}
+
     def table(self, fixed: Sequence[str]) -> str:
         """Return everything as a Markdown table, losses included."""
         best = self.best(fixed)
@@ -166,12 +190,18 @@ def _between(at: float, xs: FloatArray, ys: FloatArray) -> float:
     return float(np.exp(np.interp(at, xs, ys, left=np.nan, right=np.nan)))
 
 
+def spread(values: FloatArray) -> tuple[float, float, float]:
+    """Median, and its 95 % bootstrap interval."""
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(values, (RESAMPLES, values.size)), axis=1)
+    low, high = np.percentile(medians, (2.5, 97.5))
+    return float(np.median(values)), float(low), float(high)
+
+
 def _interval(ratios: FloatArray) -> str:
     known = ratios[np.isfinite(ratios)]
     if not known.size:
         return "none alike"
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(known, (RESAMPLES, known.size)), axis=1)
-    low, high = np.percentile(medians, (2.5, 97.5))
+    median, low, high = spread(known)
     missing = f" ({known.size} of {ratios.size} pairs)" if known.size < ratios.size else ""
-    return f"{np.median(known):.2f} [{low:.2f}, {high:.2f}]{missing}"
+    return f"{median:.2f} [{low:.2f}, {high:.2f}]{missing}"

@@ -35,9 +35,9 @@ class Course:
 
     rates: tuple[float, ...] = (10e6, 100e6)
     """Of the bottleneck, in turns, bit/s."""
-    seconds: float = 15.0
+    seconds: float = 4.0
     """Length of a phase."""
-    warm_up: float = 3.0
+    warm_up: float = 1.5
     """Seconds at the last of the rates before the first phase, for TCP to settle."""
     streams: int = 4
     """TCP connections, CUBIC."""

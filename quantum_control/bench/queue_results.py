@@ -102,6 +102,21 @@ class Results:
         enough = [arm for arm in fixed if shortfall(arm) >= SUFFICIENT]
         return min(enough, key=delay) if enough else max(fixed, key=shortfall)
 
+    def as_json(self, fixed: Sequence[str]) -> dict[str, object]:
+        """Return medians over pairs of each arm at each rate, for programs."""
+        best = self.best(fixed) if self.pairs and fixed else []
+        return {
+            "pairs": len(self.pairs),
+            "best_fixed": dict(zip(map(str, self._rates), best, strict=False)),
+            "arms": {
+                arm: {
+                    str(rate): {name: float(np.median(each[:, column])) for name, each in own.items()}
+                    for column, rate in enumerate(self._rates)
+                }
+                for arm, own in self._figures.items()
+            },
+        }
+
     def table(self, fixed: Sequence[str], titles: Callable[[str], str]) -> str:
         """Each arm at each rate, over the best fixed limit of that rate, in Markdown."""
         best = self.best(fixed)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
-from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any
 
 from quantum_control.core.errors import ConfigError, unknown_name
-from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.resource import Resource
+from quantum_control.resources.front import Front
 
 WAYS = {
     "queue": ("queue_limit", "QueueLimit"),
@@ -18,13 +16,7 @@ WAYS = {
 """By the name of the control: module and class, imported when first used."""
 
 
-class _Restorable(Protocol):
-    def snapshot(self) -> dict[str, object]: ...
-    def restore(self, snapshot: Mapping[str, object]) -> None: ...
-    def release(self) -> None: ...
-
-
-class BufferResource(Resource):
+class BufferResource(Front, Resource):
     """Steers a buffer of the network.
 
     Parameters
@@ -67,48 +59,4 @@ class BufferResource(Resource):
                 f"control={control!r} takes neither interface= nor metric_source=: it counts by the kernel's"
                 " own tables, and reaches all interfaces of a network namespace"
             )
-        module, name = WAYS[control]
-        kind = getattr(import_module(f"quantum_control.resources.{module}"), name)
-        try:
-            self._way: Resource = kind(**options)
-        except TypeError as error:
-            raise ConfigError(f"control={control!r}: {error}") from error
-        self.unit = self._way.unit
-        self.min_size = self._way.min_size
-        self.max_size = self._way.max_size
-
-    def measure_state(self) -> ResourceState:
-        """Measure what is steered; errors as of its class."""
-        return self._way.measure_state()
-
-    def apply_control(self, new_size: int) -> None:
-        """Set the size of what is steered; errors as of its class."""
-        self._way.apply_control(new_size)
-
-    def get_metrics(self) -> dict[str, float]:
-        """Figures of what is steered."""
-        return self._way.get_metrics()
-
-    def snapshot(self) -> dict[str, object]:
-        """The whole setting as it was found, for `restore`."""
-        return self._restorable.snapshot()
-
-    def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put back what `snapshot()` returned, also in another process; errors as of the class."""
-        self._restorable.restore(snapshot)
-
-    def release(self) -> None:
-        """Take away what was put in place to steer, and close what is open."""
-        self._restorable.release()
-
-    @property
-    def _restorable(self) -> _Restorable:
-        return cast(_Restorable, self._way)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+        self._choose("a buffer", control, WAYS, options)

@@ -12,6 +12,7 @@ from typing import Self
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.fragmentation import Trimming
 from quantum_control.resources.stock import Stock
 
 _log = logging.getLogger("quantum_control")
@@ -80,6 +81,7 @@ class CpythonGc(Resource):
         self._share, self._pause, self._clock = share, pause, clock
         self._left = self._original  # what we left the thresholds at
         self._stock = Stock()
+        self._trimming = Trimming()
         self._froze = False
         self._began = self._last = clock()
         self._collecting = 0.0  # seconds, since the last measurement
@@ -129,7 +131,7 @@ class CpythonGc(Resource):
             "collecting_ratio": share,
             "longest_pause_seconds": self._longest,
             "allocated_objects": self._runs * size / seconds if seconds > 0.0 else 0.0,
-        }
+        } | self._trimming.step(now)
         self._last, self._runs = now, 0
         self._collecting = self._young_pause = self._longest = 0.0
         wanted = min(max(size * change, self.min_size), self.max_size or MOST)
@@ -144,7 +146,10 @@ class CpythonGc(Resource):
         self._left = gc.get_threshold()
 
     def get_metrics(self) -> dict[str, float]:
-        """Collections and net new objects per second, share of the time, longest pause."""
+        """Collections and net new objects per second, share of the time, longest pause.
+
+        And of the C heap what `Trimming` tells.
+        """
         return dict(self._metrics)
 
     def freeze(self) -> int:

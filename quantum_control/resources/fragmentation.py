@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from quantum_control.core.errors import SensorError
 WORTH = 8 << 20
 """Free bytes in the heap below which trimming is not worth its walk through it."""
 
+UNUSED = 0.25
+"""Share of the heap that is free and calls for trimming: what a busy program uses again soon is less."""
+
+EVERY, SELDOM = 10.0, 640.0
+"""Seconds between two trims, and the most that they become: doubled each time that one brought little."""
 
 # As in malloc.h.
 _FIELDS = (
@@ -80,6 +86,38 @@ def trim(worth: int = WORTH) -> int:
         return 0
     _library().malloc_trim(0)
     return max(0, before.resident - _resident())
+
+
+class Trimming:
+    """Trims this process's C heap now and then, where it has brought something.
+
+    A trim walks through the heap while nobody can allocate, so that it is for a quarter of the
+    heap that is free, and at most every `EVERY` seconds; where what it brought is not `WORTH`,
+    because the program has taken it again or it was not resident, half as often.
+    """
+
+    def __init__(self) -> None:
+        self._pause = EVERY
+        self._due: float | None = None
+        self._brought = 0
+
+    def step(self, now: float) -> dict[str, float]:
+        """Trim if it is time, `now` in seconds; figures, none where the C library does not tell.
+
+        `heap_unused_ratio`: share of the C heap that is free. `trimmed_bytes`: what all
+        trims have made the resident memory fall by.
+        """
+        with suppress(SensorError):
+            unused = heap().fragmentation
+            if self._due is None:
+                self._due = now + self._pause  # what a start leaves behind is used again
+            if now >= self._due and unused >= UNUSED:
+                brought = trim()
+                self._brought += brought
+                self._pause = EVERY if brought >= WORTH else min(2.0 * self._pause, SELDOM)
+                self._due = now + self._pause
+            return {"heap_unused_ratio": unused, "trimmed_bytes": float(self._brought)}
+        return {}
 
 
 def _library() -> ctypes.CDLL:

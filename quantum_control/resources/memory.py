@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
-from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any
 
-from quantum_control.core.errors import ConfigError, SensorError, unknown_name
-from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.core.resource import Resource
+from quantum_control.resources.front import Front
 from quantum_control.sources import hsperfdata
 
 _WAYS = {
@@ -19,17 +17,7 @@ _WAYS = {
 """By the name of the control: module and class."""
 
 
-class _Steered(Protocol):
-    """What the front asks of the classes behind it, besides what a resource must have."""
-
-    def snapshot(self) -> dict[str, object]: ...
-
-    def restore(self, snapshot: Mapping[str, object], /) -> None: ...
-
-    def release(self) -> None: ...
-
-
-class MemoryResource(Resource):
+class MemoryResource(Front, Resource):
     """Steers memory: a JVM's heap, a control group's limit, or CPython's own collector.
 
     Parameters
@@ -63,56 +51,11 @@ class MemoryResource(Resource):
         **options: Any,
     ) -> None:
         self.control = control if control is not None else _fitting(process_id, metric_source)
-        if self.control not in _WAYS:
-            raise ConfigError(unknown_name("control", self.control, _WAYS))
         if process_id is not None:
             options["process_id"] = process_id
         if metric_source is not None:
             options["metric_source"] = metric_source
-        module, kind = _WAYS[self.control]
-        chosen = getattr(import_module(f"quantum_control.resources.{module}"), kind)
-        try:
-            self.steered: Resource = chosen(**options)
-        except TypeError as error:
-            raise ConfigError(f"MemoryResource(control={self.control!r}): {error}") from error
-        self.min_size = self.steered.min_size
-        self.max_size = self.steered.max_size
-        self.unit = self.steered.unit
-
-    def measure_state(self) -> ResourceState:
-        """As the chosen class does."""
-        return self.steered.measure_state()
-
-    def apply_control(self, new_size: int) -> None:
-        """As the chosen class does."""
-        self.steered.apply_control(new_size)
-
-    def get_metrics(self) -> dict[str, float]:
-        """As the chosen class does."""
-        return self.steered.get_metrics()
-
-    def snapshot(self) -> dict[str, object]:
-        """The whole original setting, as the chosen class has it."""
-        return cast(_Steered, self.steered).snapshot()
-
-    def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put a snapshot back, as the chosen class does."""
-        cast(_Steered, self.steered).restore(snapshot)
-
-    def release(self) -> None:
-        """Let go of what is steered; for after `stop()`."""
-        cast(_Steered, self.steered).release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-    def __repr__(self) -> str:
-        return f"<MemoryResource: {self.steered!r}>"
+        self._choose("memory", self.control, _WAYS, options)
 
 
 def _fitting(process_id: int | None, metric_source: str | None) -> str:

@@ -26,10 +26,16 @@ all pages seem alike, and it takes the wrong ones; what it takes at the second, 
 FIRST_STEP, LARGEST_STEP = 0.005, 0.10
 """Share of the memory that is taken in the tries after them; doubled each time that it was not missed."""
 
+LEAST_CHANCE = 1.0 / 8.0
+"""Chance of being missed that the next bytes are given at least, however many were not."""
+
 NEAR, NEAR_STEP = 1.1, 0.01
 """Within this factor of where it was too little, no more than this share is tried."""
 
-HOLD, LONGEST_HOLD = 4, 32
+NEAR_TRIES = 6
+"""Tries near that place after which, if none was missed, it is believed that less is needed by now."""
+
+HOLD, LONGEST_HOLD = 4, 16
 """Intervals in which nothing is tried after a sign; doubled for each one at a size where there was one
 before."""
 
@@ -61,8 +67,8 @@ class MemoryNeed:
     different: at a sign everything is given back at once instead of in
     steps, the place where it happened is remembered and approached slowly,
     pages read again are a sign as well, and what is lost to trying is
-    charged to an allowance: no more is tried than it could pay for if all of
-    it were missed.
+    charged to an allowance: no more is tried than it could pay for, at the
+    chance that it is missed.
     """
 
     def __init__(self) -> None:
@@ -115,9 +121,11 @@ class MemoryNeed:
         step = min(FIRST_STEP * 2.0 ** (self._tries - 2), LARGEST_STEP) if self._tries > 1 else 0.0
         if usage * NEAR < self._scarce:
             self._scarce = 0.0  # far below and not missed: that was another time
-        elif usage < NEAR * self._scarce:
+        elif usage < NEAR * self._scarce and self._tries < NEAR_TRIES:
             step = min(step, NEAR_STEP)
-        # No more than what can be afforded if all of it is missed.
-        self.take = max(FEEL, round(min(step * usage, self._allowance / self._price)))
+        # What was not missed n times in a row is missed with a chance of 1/(n + 2) (Laplace's rule of
+        # succession): no more than what can be afforded then.
+        chance = max(LEAST_CHANCE, 1.0 / (self._tries + 2))
+        self.take = max(FEEL, round(min(step * usage, self._allowance / (chance * self._price))))
         # Further down than what may be taken, so that the law's headroom does not stand in the way.
         self.need = round(usage * (1.0 - LARGEST_STEP))
