@@ -209,7 +209,7 @@ def run(name: str, seconds: float) -> Run:
     ),
 )
 @click.option("--pairs", default=30, show_default=True, help="Runs of every arm.")
-@click.option("--seconds", default=24.0, show_default=True, help="Length of a run.")
+@click.option("--seconds", default=40.0, show_default=True, help="Length of a run.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

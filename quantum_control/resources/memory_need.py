@@ -35,7 +35,7 @@ NEAR, NEAR_STEP = 1.1, 0.01
 NEAR_TRIES = 6
 """Tries near that place after which, if none was missed, it is believed that less is needed by now."""
 
-HOLD, LONGEST_HOLD = 4, 16
+HOLD, LONGEST_HOLD = 4, 8
 """Intervals in which nothing is tried after a sign; doubled for each one at a size where there was one
 before."""
 
