@@ -12,7 +12,10 @@ settings.load_profile("quantum_control")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, one file is one process's: its servers are started once."""
+    """Where several processes share the tests, one file is one process's: its servers are started once.
+
+    Files that make control groups or queues, and look whether any are left, are one group ("kernel").
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))

@@ -11,7 +11,7 @@ from integration.requirements import require
 
 from quantum_control.bench.buffer import command
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 
 def test_a_benchmark_runs_goes_on_where_it_was_and_touches_nothing_of_the_host(tmp_path):

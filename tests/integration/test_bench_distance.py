@@ -11,7 +11,7 @@ from integration.requirements import require
 from quantum_control.bench.long_line import ARMS, CGROUP, Line, own_cgroup, run
 from quantum_control.resources.socket_bpf import cgroup2_root
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 SHORT = Line(rate=20e6, distance=0.05, seconds=3.0, settled=1.0)
 

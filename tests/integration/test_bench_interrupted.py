@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from integration.requirements import require
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 PATIENCE = 120.0
 """Seconds; far more than it takes."""

@@ -12,7 +12,7 @@ from quantum_control.bench.memory import run_arm
 from quantum_control.bench.memory_arms import DEFAULT, RULE, fixed
 from quantum_control.core.errors import ConfigError
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from quantum_control.bench.server_process import wait_until
 from quantum_control.core.errors import ConfigError, QuantumControlError
 from quantum_control.resources.cgroup_memory import CgroupMemory
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 MIB = 1 << 20
 INTERVAL = 0.1

@@ -43,7 +43,7 @@ from quantum_control.monitoring.families import FAMILIES, MOST_FIGURES
 from quantum_control.monitoring.kinds import KINDS
 from quantum_control.monitoring.prometheus import export
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.xdist_group("kernel")]
 
 MINUTE = 60.0
 """What annotations look back; Prometheus is asked for a time so much ahead, so that nobody has to wait."""

@@ -17,7 +17,7 @@ from integration.requirements import require
 from quantum_control.bench.network_bed import BOTTLENECK, CLIENT, FRAME, SERVER, NetworkBed
 from quantum_control.core.errors import ConfigError, SensorError
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 
 @pytest.fixture(autouse=True)

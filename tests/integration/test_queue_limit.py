@@ -18,7 +18,7 @@ from quantum_control.resources.buffer import BufferResource
 from quantum_control.resources.netlink import Netlink
 from quantum_control.resources.queue_limit import QueueLimit
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 TARGET = 0.05
 

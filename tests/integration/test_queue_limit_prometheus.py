@@ -12,7 +12,7 @@ from quantum_control.bench.network_bed import BOTTLENECK, NetworkBed
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.resources.buffer import BufferResource
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 PART = re.compile(r'label_replace\((.*?)\n, "(\w+)", "(\w+@?)"')
 

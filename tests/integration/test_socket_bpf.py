@@ -21,7 +21,7 @@ from quantum_control.resources.bpf_calls import SockOpsProgram, attached
 from quantum_control.resources.bpf_object import read_object
 from quantum_control.resources.socket_bpf import OBJECT, SECTION, SockOps, cgroup2_root, shipped_object
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 SIZE = 1_000_000
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build-bpf"

@@ -17,7 +17,7 @@ from quantum_control.bench.network_bed import NetworkBed
 from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
 from quantum_control.resources.socket_sysctl import SocketBuffers
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 RECEIVE = (4096, 131072, 600_000)
 SEND = (4096, 16384, 400_000)
