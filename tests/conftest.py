@@ -1,6 +1,7 @@
 """Settings that all tests share."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import settings
 # No deadline: a busy machine is not a defect. Derandomised: a run that passed passes again.
 settings.register_profile("quantum_control", deadline=None, derandomize=True)
 settings.load_profile("quantum_control")
+
+# A job in the background of a shell ignores Ctrl-C, and so would all that the tests start, those included
+# that are to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

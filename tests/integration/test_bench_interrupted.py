@@ -14,7 +14,7 @@ from integration.requirements import require
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds; far more than it takes."""
 
 
@@ -91,6 +91,7 @@ def test_nothing_is_left_behind(arguments, program, as_root, tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert "Traceback" not in told.read_text()
     while alive(started):
         assert time.monotonic() < until, alive(started)
