@@ -44,8 +44,10 @@ def _jvm(pid: int, counters: Mapping[str, int | str]) -> Found:
         if isinstance(value, int) and re.fullmatch(r"sun\.gc\.generation\.\d+\.capacity", name)
     )
     note = f"{program}, {committed // MIB} MiB of heap, {collector or 'default collector'}"
-    if collector not in OBEYING:
-        note += f"; needs -XX:+UseZGC or -XX:+UseShenandoahGC, as others do not heed {FLAG}"
+    if collector == "G1":
+        note += "; follows by its free ratios, slower than ZGC or Shenandoah"
+    elif collector not in OBEYING:
+        note += f"; needs -XX:+UseZGC, -XX:+UseShenandoahGC or -XX:+UseG1GC, as others do not heed {FLAG}"
     return Found("memory", f"jvm-{pid}", {"process_id": pid, "control": "jvm"}, note)
 
 

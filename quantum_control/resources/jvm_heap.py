@@ -1,4 +1,4 @@
-"""The heap of a JVM as a resource: SoftMaxHeapSize, by the square-root rule."""
+"""The heap of a JVM as a resource: SoftMaxHeapSize, or G1's free ratios, by the square-root rule."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from typing import Self
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.heap_sizing import PRICE, Effort, HeapSizing
+from quantum_control.resources.jvm_ratios import FLAG, OBEYING, kept_ratios, ratios_for
 from quantum_control.resources.jvm_reading import HeapReading, Jvm
 from quantum_control.resources.jvm_ways import open_jvm
 from quantum_control.resources.quiet_moments import QuietMoments
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.stock import Stock
 
+__all__ = ["FLAG", "HANDS_OFF_SECONDS", "MIN_HEAP", "OBEYING", "JvmHeap"]
+
 _log = logging.getLogger("quantum_control")
-
-FLAG = "SoftMaxHeapSize"
-
-OBEYING = ("ZGC", "Shenandoah")
-"""Collectors that heed SoftMaxHeapSize. G1 accepts it and does nothing."""
 
 MIN_HEAP = 16 * 2**20
 """Bytes, where no bound is given: HotSpot would take one of a megabyte, and never stop collecting."""
@@ -34,6 +32,8 @@ HANDS_OFF_SECONDS = 300.0
 
 class JvmHeap(Resource):
     """Steers the heap of a JVM that runs ZGC or Shenandoah, by its SoftMaxHeapSize in bytes.
+
+    G1 on this machine is steered by its free ratios instead: see `FreeRatios`.
 
     Demand is the heap at which collecting and memory are in balance: see
     `HeapSizing`. It grows at once and shrinks slowly.
@@ -62,7 +62,7 @@ class JvmHeap(Resource):
     Raises
     ------
     ConfigError
-        A parameter is wrong, or the JVM's collector does not heed the flag.
+        A parameter is wrong, or the JVM's collector cannot be steered.
     SensorError
         The JVM cannot be reached.
 
@@ -94,7 +94,9 @@ class JvmHeap(Resource):
         self._hands_off = hands_off
         self._clock = clock
         try:
-            _check_heeds(self._jvm)
+            self._ratios = ratios_for(self._jvm, remote=metric_source is not None)
+            if self._ratios is not None:
+                self._jvm = self._ratios
             self._last = self._jvm.read()
             self._original = self._ordered = self._jvm.flag(FLAG)
             self._found = self._size(self._original)
@@ -191,7 +193,8 @@ class JvmHeap(Resource):
 
     def snapshot(self) -> dict[str, object]:
         """The flag as it was found, and of which run of the JVM."""
-        return {"flag": FLAG, "value": self._original, "started": self._last.started}
+        kept = {"flag": FLAG, "value": self._original, "started": self._last.started}
+        return kept if self._ratios is None else kept | {"ratios": list(self._ratios.original)}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put the flag of a snapshot back; a JVM that was started anew since has its own setting.
@@ -209,6 +212,8 @@ class JvmHeap(Resource):
         if self._jvm.read().started != started:
             _log.warning("%r was started anew since the snapshot; nothing is put back", self._jvm)
             return
+        if self._ratios is not None:
+            self._ratios.original = kept_ratios(snapshot)
         self._jvm.set_flag(FLAG, value)
         self._ordered = self._original = value
 
@@ -272,12 +277,3 @@ class JvmHeap(Resource):
             "collection_seconds": self._sizing.collection_seconds,
             "cliff_bytes": self._sizing.cliff,
         }
-
-
-def _check_heeds(jvm: Jvm) -> None:
-    collector = jvm.collector()
-    if collector not in OBEYING:
-        raise ConfigError(
-            f"{jvm!r} runs {collector}, which does not heed {FLAG};"
-            " start it with -XX:+UseZGC or -XX:+UseShenandoahGC"
-        )

@@ -37,11 +37,8 @@ WANTED = (
 )
 """Counters that are read."""
 
-COLLECTORS = 4
-"""Most that a JVM counts apart."""
-
-PAUSES_OF_Z = 3
-"""In each of ZGC's collections: the start and end of marking, and the start of relocation."""
+COLLECTORS, PAUSES_OF_Z = 4, 3
+"""Most that a JVM counts apart; in each of ZGC's: two for marking, one for relocation."""
 
 _COLLECTOR_THREADS = re.compile(
     r"Z(Worker|Driver|Director|Uncommitter|Unmapper|Stat)|RuntimeWorker|Shenandoah|GC Thread|G1 |VM Thread"
@@ -180,6 +177,7 @@ class LocalJvm:
         self._threads = CollectorThreads(pid)
         self._valleys: deque[float] = deque(maxlen=VALLEYS)
         self._last: tuple[float, int, int] | None = None  # time, bytes used, pauses
+        self._young: tuple[int, int] | None = None  # of G1: collections, ticks at the end of the last
         self._rate = 0.0  # bytes allocated per second, as last known
         self._allocated = 0.0
 
@@ -257,11 +255,14 @@ class LocalJvm:
     def _count_allocation(self, info: HeapInfo, counters: Values, time: float, pauses: int) -> None:
         """Add what was allocated since the last reading; no counter has it while the JVM runs."""
         last, self._last = self._last, (time, info.used, pauses)
+        young = self._young_of_g1(counters) if info.collector == "G1" else None
         if last is None or time <= last[0]:
             return
         elapsed, grown = time - last[0], info.used - last[1]
         collections = (pauses - last[2]) / PAUSES_OF_Z
-        if pauses == last[2] and grown >= 0:
+        if young is not None:
+            self._rate = young
+        elif pauses == last[2] and grown >= 0:
             self._rate = grown / elapsed
         elif info.collector == "ZGC" and collections >= 1.5:
             # What threads took in the last cycle, in words; large objects, which do not go by their
@@ -269,6 +270,18 @@ class LocalJvm:
             self._rate = 8.0 * _number(counters, "sun.gc.tlab.alloc") * collections / elapsed
         # Else some has been freed, nobody knows how much: the rate stands.
         self._allocated += max(self._rate * elapsed, float(grown))
+
+    def _young_of_g1(self, counters: Values) -> float | None:
+        """Bytes allocated per second from one of G1's collections to another; None where there was none."""
+        prefix = "sun.gc.collector.0."
+        last, count = self._young, _number(counters, prefix + "invocations")
+        end = _number(counters, prefix + "lastExitTime")
+        self._young = count, end
+        if last is None or last[0] == 0 or end <= last[1]:
+            return None
+        seconds = (end - last[1]) / _number(counters, "sun.os.hrt.frequency")
+        # Buffers of the last cycle, in words.
+        return 8.0 * _number(counters, "sun.gc.tlab.alloc") * (count - last[0]) / seconds
 
 
 def _number(counters: Values, name: str) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import time
 
 import pytest
-from integration.local_jvm import WAY, allocating, flag_by_jcmd, jcmd
+from integration.local_jvm import MIB, WAY, allocating, flag_by_jcmd, jcmd, jmx_options, steps_until
 from integration.requirements import require
 
+from quantum_control.bench.server_process import free_port
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
 from quantum_control.resources.jvm_heap import JvmHeap
@@ -22,27 +22,7 @@ pytestmark = pytest.mark.integration
 
 pytest.importorskip("jpype", reason="JPype1 is not installed; pip install 'quantum-control[jvm]'")
 
-MIB = 2**20
-BUSY = (120.0, 60.0, 150.0)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def remote(port, **properties):
-    """Options of a JVM that offers JMX on this port, on the loopback interface."""
-    named = {
-        "port": port,
-        "rmi.port": port,
-        "host": "127.0.0.1",
-        "authenticate": "false",
-        "ssl": "false",
-    } | properties
-    options = [f"-Dcom.sun.management.jmxremote.{name}={value}" for name, value in named.items()]
-    return ["-XX:+UseZGC", "-XX:SoftMaxHeapSize=400m", "-Djava.rmi.server.hostname=127.0.0.1", *options]
+OVER_JMX = True
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,27 +31,10 @@ def patience():
     Jmx("jmx://127.0.0.1:1", timeout=3.0)
 
 
-@pytest.fixture(scope="module")
-def shared():
-    port = free_port()
-    with allocating(BUSY, options=remote(port)) as program:
-        program.url = f"jmx://127.0.0.1:{port}"
-        yield program
-
-
-def steps_until(condition, step, most=80):
-    for _ in range(most):
-        step()
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"not within {most} steps")
-
-
-def test_the_interface_that_was_asked_for_works_word_for_word(shared):
-    memory = MemoryResource(process_id=shared.pid, metric_source=shared.url)
+def test_the_interface_that_was_asked_for_works_word_for_word(jvm):
+    memory = MemoryResource(process_id=jvm.pid, metric_source=jvm.url)
     controller = QuantumController(memory, physics_model="coherent")
-    steps_until(lambda: flag_by_jcmd(shared.pid) != 400 * MIB, controller.optimize)
+    steps_until(lambda: flag_by_jcmd(jvm.pid) != 400 * MIB, controller.optimize)
 
     def collected():
         """Whether there was a collection in the interval, not long before its end."""
@@ -82,16 +45,16 @@ def test_the_interface_that_was_asked_for_works_word_for_word(shared):
     controller.stop()
     memory.release()
     assert controller.failures == 0
-    assert flag_by_jcmd(shared.pid) == 400 * MIB
+    assert flag_by_jcmd(jvm.pid) == 400 * MIB
 
 
-def test_without_the_process_id_the_cycles_stand_in_for_processor_time(shared):
-    jvm = RemoteJvm(shared.url)
-    first = jvm.read()
+def test_without_the_process_id_the_cycles_stand_in_for_processor_time(jvm):
+    steered = RemoteJvm(jvm.url)
+    first = steered.read()
     readings = []
-    steps_until(lambda: len(readings) >= 25, lambda: readings.append(jvm.read()))
+    steps_until(lambda: len(readings) >= 25, lambda: readings.append(steered.read()))
     last = readings[-1]
-    jvm.close()
+    steered.close()
     elapsed = last.time - first.time
     assert 75 * MIB < (last.allocated - first.allocated) / elapsed < 300 * MIB
     assert last.collections > first.collections
@@ -99,28 +62,28 @@ def test_without_the_process_id_the_cycles_stand_in_for_processor_time(shared):
     assert last.maximum == 512 * MIB
 
 
-def test_a_flag_that_is_refused_stays_and_an_operators_is_left_alone(shared):
-    heap = JvmHeap(metric_source=shared.url)
+def test_a_flag_that_is_refused_stays_and_an_operators_is_left_alone(jvm):
+    heap = JvmHeap(metric_source=jvm.url)
     with pytest.raises(ActuatorError, match="MaxHeapSize"):
-        RemoteJvm(shared.url).set_flag("MaxHeapSize", 1)
-    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(350 * MIB))
+        RemoteJvm(jvm.url).set_flag("MaxHeapSize", 1)
+    jcmd(jvm.pid, "VM.set_flag", "SoftMaxHeapSize", str(350 * MIB))
     with pytest.raises(SafetyError, match="by somebody else"):
         heap.apply_control(200 * MIB)
-    assert flag_by_jcmd(shared.pid) == 350 * MIB
-    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(400 * MIB))
+    assert flag_by_jcmd(jvm.pid) == 350 * MIB
+    jcmd(jvm.pid, "VM.set_flag", "SoftMaxHeapSize", str(400 * MIB))
 
 
-def test_a_collection_can_be_asked_for(shared):
-    jvm = RemoteJvm(shared.url)
-    before = jvm.read().collections
-    jvm.collect()
-    assert jvm.read().collections > before
+def test_a_collection_can_be_asked_for(jvm):
+    steered = RemoteJvm(jvm.url)
+    before = steered.read().collections
+    steered.collect()
+    assert steered.read().collections > before
 
 
 def test_a_jvm_that_went_away_and_came_back_is_picked_up_with_its_own_setting():
     port = free_port()
     quick = (60.0, 20.0, 100.0)
-    with allocating(quick, options=remote(port), maximum="512m"):
+    with allocating(quick, options=jmx_options(port), maximum="512m"):
         heap = JvmHeap(metric_source=f"jmx://127.0.0.1:{port}")
         controller = QuantumController(heap)
         controller.optimize()
@@ -128,7 +91,7 @@ def test_a_jvm_that_went_away_and_came_back_is_picked_up_with_its_own_setting():
         controller.optimize()
     assert controller.failures == 2
     assert "nobody listens there" in str(controller.decisions[-1])
-    with allocating(quick, options=remote(port), maximum="512m") as again:
+    with allocating(quick, options=jmx_options(port), maximum="512m") as again:
         jcmd(again.pid, "VM.set_flag", "SoftMaxHeapSize", str(300 * MIB))
         controller.optimize()
         assert controller.failures == 2
@@ -157,7 +120,7 @@ def test_users_are_let_in_by_their_password_only_and_it_is_never_shown(tmp_path,
     access.write_text("steering readwrite\n")
     passwords.chmod(0o600)
     port = free_port()
-    secured = remote(port, authenticate="true", **{"password.file": passwords, "access.file": access})
+    secured = jmx_options(port, authenticate="true", **{"password.file": passwords, "access.file": access})
     url = f"jmx://127.0.0.1:{port}"
     with allocating((60.0, 10.0, 10.0), options=secured) as program:
         with pytest.raises(SensorError, match="user and password were refused, or are needed"):
@@ -188,7 +151,7 @@ def test_tls_is_spoken_when_asked_for(tmp_path):
     make("-genkeypair -keyalg EC -dname CN=localhost -ext san=ip:127.0.0.1")
     make("-exportcert -rfc", "-file", str(certificate))
     port = free_port()
-    options = remote(port, ssl="true", **{"registry.ssl": "true"})
+    options = jmx_options(port, ssl="true", **{"registry.ssl": "true"})
     options += [f"-Djavax.net.ssl.keyStore={store}", "-Djavax.net.ssl.keyStorePassword=changeit"]
     url = f"jmx://127.0.0.1:{port}"
     with allocating((60.0, 10.0, 10.0), options=options) as program:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from integration.local_jvm import allocating, flag_by_jcmd, jcmd
+from integration.local_jvm import MIB, allocating, flag_by_jcmd, jcmd, steps_until
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
@@ -21,115 +20,96 @@ from quantum_control.sources.jvm_attach import JvmAttach
 
 pytestmark = pytest.mark.integration
 
-MIB = 2**20
-BUSY = (120.0, 60.0, 150.0)
 
-
-@pytest.fixture(scope="module")
-def shared():
-    """One program for the tests that leave it as they found it."""
-    with allocating(BUSY, options=("-XX:+UseZGC", "-XX:SoftMaxHeapSize=400m")) as program:
-        yield program
-
-
-def steps_until(condition, step, most=60):
-    for _ in range(most):
-        step()
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"not within {most} steps")
-
-
-def test_a_flag_is_set_and_read_as_the_jdks_own_tool_does(shared):
-    attach = JvmAttach(shared.pid)
+def test_a_flag_is_set_and_read_as_the_jdks_own_tool_does(jvm):
+    attach = JvmAttach(jvm.pid)
     found = attach.flag("SoftMaxHeapSize")
-    assert found == 400 * MIB == flag_by_jcmd(shared.pid)
+    assert found == 400 * MIB == flag_by_jcmd(jvm.pid)
     attach.set_flag("SoftMaxHeapSize", 300 * MIB + 1)
-    assert flag_by_jcmd(shared.pid) == 300 * MIB + 1
+    assert flag_by_jcmd(jvm.pid) == 300 * MIB + 1
     attach.set_flag("SoftMaxHeapSize", found)
-    assert not list(Path(f"/proc/{shared.pid}/cwd").glob(".attach_pid*"))
+    assert not list(Path(f"/proc/{jvm.pid}/cwd").glob(".attach_pid*"))
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("MaxHeapSize", 300 * MIB), ("SoftMaxHeapSize", 2**60), ("NoSuch", 1)]
 )
-def test_a_flag_that_is_refused_ends_in_the_jvms_own_words_and_stays(shared, name, value):
+def test_a_flag_that_is_refused_ends_in_the_jvms_own_words_and_stays(jvm, name, value):
     with pytest.raises(ActuatorError, match=name):
-        JvmAttach(shared.pid).set_flag(name, value)
-    assert flag_by_jcmd(shared.pid) == 400 * MIB
+        JvmAttach(jvm.pid).set_flag(name, value)
+    assert flag_by_jcmd(jvm.pid) == 400 * MIB
 
 
-def test_the_controller_steers_the_heap_and_stopping_restores_it(shared):
-    with MemoryResource(process_id=shared.pid) as memory:
+def test_the_controller_steers_the_heap_and_stopping_restores_it(jvm):
+    with MemoryResource(process_id=jvm.pid) as memory:
         assert memory.control == "jvm"
         controller = QuantumController(memory, physics_model="coherent")
         steps_until(lambda: memory.get_metrics().get("collection_seconds", 0.0) > 0.0, controller.optimize)
-        steps_until(lambda: flag_by_jcmd(shared.pid) != 400 * MIB, controller.optimize)
+        steps_until(lambda: flag_by_jcmd(jvm.pid) != 400 * MIB, controller.optimize)
         # On a busy machine one estimate may come long after a collection; it is not the last.
         steps_until(lambda: 50 * MIB < memory.get_metrics()["live_bytes"] < 300 * MIB, controller.optimize)
         assert controller.failures == 0
         figures = memory.get_metrics()
         controller.stop()
-    assert flag_by_jcmd(shared.pid) == 400 * MIB
+    assert flag_by_jcmd(jvm.pid) == 400 * MIB
     assert figures["committed_bytes"] <= 512 * MIB
 
 
-def test_what_is_allocated_is_measured(shared):
-    jvm = LocalJvm(shared.pid)
-    first = jvm.read()
+def test_what_is_allocated_is_measured(jvm):
+    steered = LocalJvm(jvm.pid)
+    first = steered.read()
     readings = []
-    steps_until(lambda: len(readings) >= 25, lambda: readings.append(jvm.read()))
+    steps_until(lambda: len(readings) >= 25, lambda: readings.append(steered.read()))
     last = readings[-1]
     rate = (last.allocated - first.allocated) / (last.time - first.time)
     # What was asked for, and the headers of the arrays; sampled, so that it is not exact.
     assert 75 * MIB < rate < 300 * MIB
 
 
-def test_discovery_lists_it_with_what_steers_it(shared):
-    (one,) = [found for found in find_memory.find() if found.options.get("process_id") == shared.pid]
+def test_discovery_lists_it_with_what_steers_it(jvm):
+    (one,) = [found for found in find_memory.find() if found.options.get("process_id") == jvm.pid]
     assert one.note.startswith("Allocator, ")
     assert one.note.endswith(" MiB of heap, ZGC")
     with MemoryResource(**one.options) as memory:
         assert memory.measure_state().size == 400 * MIB
 
 
-def test_collecting_on_request_leaves_little_more_than_the_live_set(shared):
-    jvm = LocalJvm(shared.pid)
-    jvm.read()
-    before = jvm.read().collections
-    jvm.collect()
-    assert jvm.read().collections > before
+def test_collecting_on_request_leaves_little_more_than_the_live_set(jvm):
+    steered = LocalJvm(jvm.pid)
+    steered.read()
+    before = steered.read().collections
+    steered.collect()
+    assert steered.read().collections > before
 
 
-def test_an_operators_setting_is_noticed_and_left_alone(shared):
-    heap = JvmHeap(shared.pid)
-    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(350 * MIB))
+def test_an_operators_setting_is_noticed_and_left_alone(jvm):
+    heap = JvmHeap(jvm.pid)
+    jcmd(jvm.pid, "VM.set_flag", "SoftMaxHeapSize", str(350 * MIB))
     with pytest.raises(SafetyError, match="by somebody else"):
         heap.apply_control(200 * MIB)
-    assert flag_by_jcmd(shared.pid) == 350 * MIB
-    jcmd(shared.pid, "VM.set_flag", "SoftMaxHeapSize", str(400 * MIB))
+    assert flag_by_jcmd(jvm.pid) == 350 * MIB
+    jcmd(jvm.pid, "VM.set_flag", "SoftMaxHeapSize", str(400 * MIB))
 
 
-def test_a_snapshot_is_put_back_by_a_fresh_object(shared):
-    heap = JvmHeap(shared.pid)
+def test_a_snapshot_is_put_back_by_a_fresh_object(jvm):
+    heap = JvmHeap(jvm.pid)
     kept = heap.snapshot()
     heap.apply_control(256 * MIB)
-    MemoryResource(process_id=shared.pid).restore(kept)
-    assert flag_by_jcmd(shared.pid) == 400 * MIB
+    MemoryResource(process_id=jvm.pid).restore(kept)
+    assert flag_by_jcmd(jvm.pid) == 400 * MIB
 
 
-def test_a_stopped_jvm_ends_in_a_message_and_goes_on_as_it_was(shared):
-    heap = JvmHeap(jvm=LocalJvm(shared.pid, timeout=0.3))
-    os.kill(shared.pid, signal.SIGSTOP)
+def test_a_stopped_jvm_ends_in_a_message_and_goes_on_as_it_was(jvm):
+    heap = JvmHeap(jvm=LocalJvm(jvm.pid, timeout=0.3))
+    os.kill(jvm.pid, signal.SIGSTOP)
     try:
         with pytest.raises(SensorError, match="did not answer within"):
             heap.measure_state()
         with pytest.raises(ActuatorError, match="did not answer within"):
             heap.apply_control(200 * MIB)
     finally:
-        os.kill(shared.pid, signal.SIGCONT)
-    assert flag_by_jcmd(shared.pid) == 400 * MIB
+        os.kill(jvm.pid, signal.SIGCONT)
+    assert flag_by_jcmd(jvm.pid) == 400 * MIB
 
 
 def test_a_jvm_that_is_gone_hands_the_size_back_in_a_message():
@@ -141,9 +121,9 @@ def test_a_jvm_that_is_gone_hands_the_size_back_in_a_message():
         heap.apply_control(32 * MIB)
 
 
-def test_g1_is_refused_and_left_as_it_was():
-    with allocating((60.0, 10.0, 10.0), options=("-XX:+UseG1GC",), maximum="64m") as program:
-        with pytest.raises(ConfigError, match="runs G1, which does not heed"):
+def test_a_collector_that_cannot_be_steered_is_refused_and_left_as_it_was():
+    with allocating((60.0, 10.0, 10.0), options=("-XX:+UseParallelGC",), maximum="64m") as program:
+        with pytest.raises(ConfigError, match="runs Parallel, which does not heed"):
             JvmHeap(program.pid)
         assert flag_by_jcmd(program.pid) == 64 * MIB
 

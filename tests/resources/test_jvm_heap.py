@@ -212,8 +212,8 @@ def test_a_jvm_that_cannot_be_asked_is_not_set_either(jvm):
 
 
 def test_a_collector_that_does_not_heed_the_flag_is_refused():
-    jvm = FakeJvm(collector="G1")
-    with pytest.raises(ConfigError, match="runs G1, which does not heed SoftMaxHeapSize"):
+    jvm = FakeJvm(collector="Serial")
+    with pytest.raises(ConfigError, match="runs Serial, which does not heed SoftMaxHeapSize"):
         JvmHeap(jvm=jvm)
     assert jvm.closed
 
