@@ -19,9 +19,10 @@ from daemons import PATIENCE, Place, wait_for
 
 from quantum_control.resources.socket_bpf import cgroup2_root
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.xdist_group("kernel")]
 
-UNIT = Path(__file__).parents[2] / "packaging" / "quantum-control.service"
+SOURCES = Path(__file__).parents[2]
+UNIT = SOURCES / "packaging" / "quantum-control.service"
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 
@@ -124,7 +125,9 @@ def machine(place):
     settings = (
         "[Service]\n"
         f"Environment=PATH={command.parent}:/usr/bin:/bin PYTHONPATH={place.environment['PYTHONPATH']}\n"
-        f"BindPaths={place.folder}\nProtectHome=read-only\nWatchdogSec=3\nRestartSec=100ms\n"
+        # The unit has a /tmp of its own, and the sources may be in this one.
+        f"BindReadOnlyPaths={SOURCES} {sys.prefix}\nBindPaths={place.folder}\n"
+        "ProtectHome=read-only\nWatchdogSec=3\nRestartSec=100ms\n"
     )
     machine = Machine(place.folder, place.config, settings)
     yield machine
