@@ -74,6 +74,7 @@ main = click.version_option(__version__, prog_name="quantum-control")(
             "dashboards": "quantum_control.monitoring.dashboards",
             "tune": "quantum_control.tuning.offline",
             "keda": "quantum_control.fleet.keda",
+            "validate": "quantum_control.validation.command",
             "bench": "quantum_control.cli:BENCH",
         },
         "quantum-control",

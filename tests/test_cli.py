@@ -17,7 +17,7 @@ def test_help_names_every_command_with_a_line_of_its_own():
     lines = [line.split(maxsplit=1) for line in listed.splitlines()]
     commands = {line[0]: line[1] for line in lines if line}
     daemon = ["discover", "init", "check", "run", "ctl", "top", "report", "log", "replay", "restore"]
-    assert list(commands) == ["demo", *daemon, "plot", "dashboards", "tune", "keda", "bench"]
+    assert list(commands) == ["demo", *daemon, "plot", "dashboards", "tune", "keda", "validate", "bench"]
     assert all(len(text) > 20 for text in commands.values())
 
 

@@ -1,0 +1,1 @@
+"""Randomised switchback experiments on the real parts, and what they say: `quantum-control validate`."""

@@ -1,0 +1,294 @@
+"""From raw data to results: what the plan asks for, and nothing that it does not."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isfinite, log, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum_control.core.errors import ConfigError
+from quantum_control.validation.experiment import CALIBRATION, difference
+from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.records import BLOCKS, SETTINGS, Row, Sample, read_rows, read_samples
+from quantum_control.validation.statistics import (
+    FEWEST,
+    Checks,
+    Effect,
+    FloatArray,
+    Power,
+    check,
+    effect,
+    false_positives,
+    holm,
+    power,
+)
+
+OURS_OF = {"run": OURS, "aa": AGAIN, "overhead": WATCHED}
+"""By the name of the mode: the arm that the others are compared with."""
+
+PILOT_FOLDER, MACHINE = "pilot", "machine.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One arm of ours against another, in one metric."""
+
+    ours: str
+    other: str
+    metric: Metric
+    effect: Effect
+    checks: Checks
+    tested: bool
+    """Whether its p-value is one of the family."""
+    differences: FloatArray
+    """One for each observation, in the order of time."""
+    corrected: float = nan
+    """p-value after Holm's correction; nan if it is not one of the family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All that is known of one experiment."""
+
+    folder: Path
+    resource: str
+    mode: str
+    plan: ResourcePlan
+    pairs: int
+    """Whole pairs."""
+    excluded: int
+    """Of them, left out by the plan's rule."""
+    comparisons: list[Comparison]
+    means: Mapping[str, Mapping[str, float]]
+    """By arm and metric: the mean over its blocks."""
+    blocks: Mapping[str, int]
+    control: Mapping[str, tuple[float, float]]
+    """By arm: processor seconds of its control over elapsed ones, and seconds of one step."""
+    power: Power | None
+    """By the pilot; None if there is none."""
+    false_positives: tuple[int, int, float] | None
+    """Of an A/A run, over its tested metrics: significant windows, windows, and how likely as many are."""
+    minutes: float
+    machine: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+
+    def comparison(self, other: str, metric: str) -> Comparison | None:
+        """One of them; None if it was not made."""
+        wanted = (OURS_OF[self.mode], other, metric)
+        return next((c for c in self.comparisons if (c.ours, c.other, c.metric.name) == wanted), None)
+
+    def typical(self) -> tuple[int, list[Sample]]:
+        """Pair whose primary difference from the default is nearest to the median, of those with a course."""
+        samples = read_samples(self.folder)
+        ours, metric = OURS_OF[self.mode], self.plan.primary
+        found = {
+            pair: difference(metric, arms[ours].metrics[metric.name], arms[DEFAULT].metrics[metric.name])
+            for pair, arms in _by_pair(read_rows(self.folder, self.plan)).items()
+        }
+        kept = sorted({sample.pair for sample in samples if isfinite(found.get(sample.pair, nan))})
+        if not kept:
+            return -1, []
+        median = float(np.nanmedian(list(found.values())))
+        pair = min(kept, key=lambda each: abs(found[each] - median))
+        return pair, [sample for sample in samples if sample.pair == pair]
+
+
+def analyse(folder: Path, plan: Plan) -> Analysis:
+    """Analyse one experiment.
+
+    Raises
+    ------
+    ConfigError
+        There is no whole pair in the folder.
+    """
+    settings = json.loads((folder / SETTINGS).read_text())
+    resource, mode = settings["resource"], settings["mode"]
+    of = plan.of(resource)
+    rows = read_rows(folder, of)
+    if not rows:
+        raise ConfigError(f"{folder} has no whole pair")
+    by_pair = _by_pair(rows)
+    kept = {pair: arms for pair, arms in by_pair.items() if all(row.late <= of.late for row in arms.values())}
+    ours = OURS_OF[mode]
+    against = [arm for arm in _arms(rows) if arm != ours]
+    comparisons = [
+        _compare(kept, ours, other, metric, plan, of) for other in against for metric in of.metrics
+    ]
+    # Each of the others beside the default as well, in the pairs in which it ran.
+    if mode == "run":
+        comparisons += [
+            _compare(kept, arm, DEFAULT, of.primary, plan, of) for arm in against if arm != DEFAULT
+        ]
+    wrong = None
+    if mode == "aa":
+        windows = [false_positives(c.differences, plan.window, plan.alpha) for c in comparisons]
+        wrong = _pooled(windows, plan.alpha)
+    return Analysis(
+        folder=folder,
+        resource=resource,
+        mode=mode,
+        plan=of,
+        pairs=len(by_pair),
+        excluded=len(by_pair) - len(kept),
+        comparisons=comparisons,
+        means=_means(rows, of),
+        blocks={arm: sum(row.arm == arm for row in rows) for arm in _arms(rows)},
+        control=_control(rows),
+        power=_power(folder / PILOT_FOLDER, plan, of, ours),
+        false_positives=wrong,
+        minutes=sum(row.seconds for row in rows) / 60.0,
+        machine=_json(folder / MACHINE),
+        calibration=_json(folder / CALIBRATION),
+    )
+
+
+def correct(analyses: Sequence[Analysis], plan: Plan) -> list[Analysis]:
+    """Correct the p-values of all resources for each other (Holm), as one family of the plan's size."""
+    runs = [each for each in analyses if each.mode == "run"]
+    family = [c for each in runs for c in each.comparisons if c.tested]
+    corrected = iter(holm([c.effect.p_value for c in family], plan.family))
+    done = []
+    for each in analyses:
+        if each.mode == "run":
+            fixed = [replace(c, corrected=next(corrected)) if c.tested else c for c in each.comparisons]
+            done.append(replace(each, comparisons=fixed))
+        else:
+            done.append(each)
+    return done
+
+
+def as_json(analysis: Analysis) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "resource": analysis.resource,
+        "mode": analysis.mode,
+        "pairs": analysis.pairs,
+        "excluded": analysis.excluded,
+        "minutes": analysis.minutes,
+        "power": None if analysis.power is None else asdict(analysis.power),
+        "false_positives": analysis.false_positives,
+        "means": analysis.means,
+        "control": {
+            arm: {"cpu_share": share, "step_seconds": step, "cpu_seconds_per_hour": 3600.0 * share}
+            for arm, (share, step) in analysis.control.items()
+        },
+        "comparisons": [
+            {
+                "ours": c.ours,
+                "other": c.other,
+                "metric": c.metric.name,
+                "scale": c.metric.scale,
+                "better": c.metric.better,
+                "corrected_p_value": c.corrected,
+                **asdict(c.effect),
+                **asdict(c.checks),
+            }
+            for c in analysis.comparisons
+        ],
+    }
+
+
+def _compare(
+    pairs: Mapping[int, Mapping[str, Row]],
+    ours: str,
+    other: str,
+    metric: Metric,
+    plan: Plan,
+    of: ResourcePlan,
+) -> Comparison:
+    """Compare in the pairs that have both; the mean over a stretch is one observation."""
+    by_stretch: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    for _, arms in sorted(pairs.items()):
+        if ours in arms and other in arms:
+            one, two = arms[ours], arms[other]
+            by_stretch[one.stretch].append(
+                (
+                    difference(metric, one.metrics[metric.name], two.metrics[metric.name]),
+                    one.place < two.place,
+                )
+            )
+    observed = [
+        (np.mean([d for d, _ in each]), np.mean([f for _, f in each]) > 0.5) for each in by_stretch.values()
+    ]
+    values = np.array([value for value, _ in observed if isfinite(value)], dtype=np.float64)
+    first: NDArray[np.bool_] = np.array([f for value, f in observed if isfinite(value)], dtype=np.bool_)
+    ratio = metric.scale == "ratio"
+    found = effect(
+        values,
+        ratio=ratio,
+        alpha=plan.alpha,
+        resamples=plan.resamples,
+        planned=max(1, plan.pairs // of.stretch),
+    )
+    tested = ours == OURS and other in plan.compared and metric.role != "other"
+    return Comparison(ours, other, metric, found, check(values, first, ratio=ratio), tested, values)
+
+
+def _power(folder: Path, plan: Plan, of: ResourcePlan, ours: str) -> Power | None:
+    if not (folder / BLOCKS).exists():
+        return None
+    pairs = _by_pair(read_rows(folder, of))
+    found = _compare(pairs, ours, DEFAULT, of.primary, plan, of)
+    if found.differences.size < FEWEST:
+        return None
+    ratio = of.primary.scale == "ratio"
+    return power(
+        float(found.differences.std(ddof=1)),
+        planned=max(1, plan.pairs // of.stretch),
+        wanted=log(1.0 + plan.wanted) if ratio else plan.wanted,
+        alpha=plan.alpha,
+        power=plan.power,
+        ratio=ratio,
+    )
+
+
+def _pooled(windows: Sequence[tuple[int, int, float]], alpha: float) -> tuple[int, int, float]:
+    """All windows of all metrics together. Metrics of one block depend on each other: a rough probability."""
+    from scipy.stats import binomtest
+
+    found, made = sum(each[0] for each in windows), sum(each[1] for each in windows)
+    chance = float(binomtest(found, made, alpha, alternative="greater").pvalue) if made else nan
+    return found, made, chance
+
+
+def _means(rows: Sequence[Row], of: ResourcePlan) -> dict[str, dict[str, float]]:
+    return {
+        arm: {
+            metric.name: float(np.nanmean([row.metrics[metric.name] for row in rows if row.arm == arm]))
+            for metric in of.metrics
+        }
+        for arm in _arms(rows)
+    }
+
+
+def _control(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for arm in _arms(rows):
+        mine = [row for row in rows if row.arm == arm]
+        cpu, steps = sum(row.control_cpu for row in mine), sum(row.steps for row in mine)
+        if steps:
+            found[arm] = cpu / sum(row.seconds for row in mine), cpu / steps
+    return found
+
+
+def _arms(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.arm for row in rows}, key=lambda arm: (arm != DEFAULT, arm))
+
+
+def _by_pair(rows: Sequence[Row]) -> dict[int, dict[str, Row]]:
+    found: dict[int, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        found[row.pair][row.arm] = row
+    return dict(found)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found

@@ -1,0 +1,1 @@
+"""The real parts on which experiments run, one module for each resource."""

@@ -1,0 +1,259 @@
+"""The experiment: a plan becomes blocks, in an order drawn anew for each pair, and the blocks become data."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from math import log, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantum_control.core.errors import QuantumControlError
+from quantum_control.validation.bed import PILOT, RUN, WARM_UP, Bed, Turn
+from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.records import Records, Row, Sample
+from quantum_control.validation.sequential import ConfidenceSequence, Interval
+
+ATTEMPTS = 3
+"""Times that a pair is played if one of its blocks fails."""
+
+CALIBRATION = "calibration.json"
+
+LIBRARIES = ("quantum-control", "numpy", "scipy", "statsmodels")
+
+Tell = Callable[[str], object]
+
+
+class BlockFailedError(QuantumControlError):
+    """A block failed again and again."""
+
+
+def machine() -> dict[str, Any]:
+    """Say what an experiment runs on."""
+    model = "unknown"
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    found: dict[str, Any] = {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found
+
+
+@dataclass
+class Watch:
+    """How the primary metric stands, at every moment; for people who look early."""
+
+    metric: Metric
+    sequence: ConfidenceSequence
+    _stretch: int = -1
+    _values: list[float] = field(default_factory=list)
+
+    def take(self, stretch: int, ours: float, other: float) -> None:
+        """Take one pair; a stretch counts once it is over."""
+        if stretch != self._stretch and self._values:
+            self.sequence.take(float(np.mean(self._values)))
+            self._values = []
+        self._stretch = stretch
+        self._values.append(difference(self.metric, ours, other))
+
+    def interval(self) -> Interval:
+        """Interval that holds at every moment, as a ratio if the metric is compared by one."""
+        found = self.sequence.interval()
+        if self.metric.scale == "difference":
+            return found
+        with np.errstate(over="ignore"):
+            return Interval(float(np.exp(found.low)), float(np.exp(found.high)))
+
+
+def difference(metric: Metric, ours: float, other: float) -> float:
+    """What is averaged over pairs: the logarithm of the ratio, or the difference; nan if there is none."""
+    ours, other = max(ours, metric.floor), max(other, metric.floor)
+    if metric.scale == "difference":
+        return ours - other
+    return log(ours / other) if ours > 0.0 and other > 0.0 else nan
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What a run compares."""
+
+    name: str
+    ours: str
+    others: Sequence[str] = ()
+    """Of which each pair has one, in turns."""
+
+    def arms(self, pair: int) -> list[str]:
+        """Arms of one pair."""
+        other = [self.others[pair % len(self.others)]] if self.others else []
+        return [DEFAULT, self.ours, *other]
+
+    @property
+    def all(self) -> list[str]:
+        """Every arm once."""
+        return list(dict.fromkeys([DEFAULT, self.ours, *self.others]))
+
+
+def mode(plan: ResourcePlan, *, aa: bool = False, overhead: bool = False) -> Mode:
+    """Choose what a run compares."""
+    if aa:
+        return Mode("aa", AGAIN)
+    if overhead:
+        return Mode("overhead", WATCHED)
+    return Mode("run", OURS, plan.others)
+
+
+class Experiment:
+    """Plays pairs to the arms of a bed, and keeps the data.
+
+    Parameters
+    ----------
+    plan
+        All that is fixed.
+    resource
+        Which of its resources.
+    mode
+        What is compared.
+    bed
+        The real part, open.
+    folder
+        Where the data go; what is there already is not played again.
+    """
+
+    def __init__(self, plan: Plan, resource: str, mode: Mode, bed: Bed, folder: Path) -> None:
+        self.plan = plan
+        self.of = plan.of(resource)
+        self._mode = mode
+        self._bed = bed
+        self._folder = folder
+        self._settings = {
+            "resource": resource,
+            "mode": mode.name,
+            "others": list(mode.others),
+            "plan": plan.fingerprint(resource),
+        }
+
+    def run(self, pairs: int, tell: Tell) -> Records:
+        """Play what is missing of so many pairs.
+
+        Raises
+        ------
+        BlockFailedError
+            A pair failed `ATTEMPTS` times.
+        ConfigError
+            The folder has data of something else.
+        """
+        records = self._records(self._folder)
+        missing = [pair for pair in range(pairs) if pair not in records.pairs]
+        if not missing:
+            return records
+        (self._folder / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n")
+        self._bed.prepare(self._calibration(pairs, tell), self._mode.all)
+        for pair in range(self.plan.warm_up):
+            self._pair(self._turn(WARM_UP, pair), pair)
+        if self._mode.name == "run" and self.plan.pilot and not records.rows:
+            self._play(self._records(self._folder / "pilot"), PILOT, range(self.plan.pilot), tell)
+        self._play(records, RUN, missing, tell)
+        return records
+
+    def _records(self, folder: Path) -> Records:
+        return Records(folder, self.of, self._settings, len(self._mode.arms(0)))
+
+    def _turn(self, stream: int, pair: int) -> Turn:
+        return Turn.of(self.plan.seed, stream, pair, self.of.stretch)
+
+    def _calibration(self, pairs: int, tell: Tell) -> dict[str, Any]:
+        path = self._folder / CALIBRATION
+        if path.exists():
+            kept: dict[str, Any] = json.loads(path.read_text())
+            return kept
+        found = self._bed.calibrate([self._turn(RUN, pair) for pair in range(pairs)], tell)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+        return found
+
+    def _play(self, records: Records, stream: int, pairs: Sequence[int], tell: Tell) -> None:
+        watch = Watch(
+            self.of.primary, ConfidenceSequence(self.plan.alpha, self.plan.pairs // self.of.stretch)
+        )
+        for early, late in _both(records.rows, self._mode.ours):
+            watch.take(early.stretch, early.metrics[self.of.primary.name], late.metrics[self.of.primary.name])
+        began = time.monotonic()
+        for done, pair in enumerate((each for each in pairs if each not in records.pairs), 1):
+            rows, samples = self._pair(self._turn(stream, pair), pair)
+            keeps = pair % self.plan.trajectories == 0
+            records.add(rows, samples if keeps else [])
+            name = self.of.primary.name
+            by_arm = {row.arm: row.metrics[name] for row in rows}
+            watch.take(rows[0].stretch, by_arm[self._mode.ours], by_arm[DEFAULT])
+            left = (time.monotonic() - began) / done * (len(pairs) - done)
+            now = watch.interval()
+            what = "pilot" if stream == PILOT else "pair"
+            tell(
+                f"{what} {pair + 1} of {pairs[-1] + 1}, {left / 60.0:.0f} min left; {name} of"
+                f" {self._mode.ours} against {DEFAULT}: [{now.low:.3g}, {now.high:.3g}] at every moment"
+            )
+
+    def _pair(self, turn: Turn, pair: int) -> tuple[list[Row], list[Sample]]:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._blocks(turn, pair)
+            except (OSError, QuantumControlError) as error:
+                if attempt == ATTEMPTS:
+                    raise BlockFailedError(
+                        f"pair {pair} failed {ATTEMPTS} times, at last: {error}; those before it are kept,"
+                        " and the same command goes on after them"
+                    ) from error
+        raise AssertionError  # the loop returns or raises
+
+    def _blocks(self, turn: Turn, pair: int) -> tuple[list[Row], list[Sample]]:
+        rows, samples = [], []
+        arms = self._mode.arms(pair)
+        for place, index in enumerate(turn.order().permutation(len(arms)).tolist()):
+            arm = arms[index]
+            began, clock = time.time(), time.monotonic()
+            block = self._bed.run(arm, turn)
+            seconds = time.monotonic() - clock
+            rows.append(
+                Row(
+                    pair,
+                    turn.stretch,
+                    arm,
+                    place,
+                    began,
+                    seconds,
+                    block.late,
+                    block.control_cpu,
+                    block.steps,
+                    block.metrics,
+                )
+            )
+            samples += [Sample(pair, arm, *each) for each in block.course]
+        return rows, samples
+
+
+def _both(rows: Sequence[Row], ours: str) -> Iterator[tuple[Row, Row]]:
+    """Blocks of `ours` and of the default, by pairs."""
+    by_pair: dict[int, dict[str, Row]] = {}
+    for row in rows:
+        by_pair.setdefault(row.pair, {})[row.arm] = row
+    for arms in by_pair.values():
+        yield arms[ours], arms[DEFAULT]

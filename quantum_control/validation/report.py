@@ -1,0 +1,215 @@
+"""The report: a Markdown table, and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from math import isnan
+
+from quantum_control.validation import pictures
+from quantum_control.validation.analysis import OURS_OF, Analysis, Comparison
+from quantum_control.validation.plan import DEFAULT, Plan
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
+td { font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid #ccc; padding: .25rem .6rem; text-align: left; white-space: nowrap; }
+pre { background: #f4f4f4; padding: 1rem; overflow-x: auto; font-size: 12px; }
+svg { max-width: 100%; height: auto; }
+"""
+
+HEAD = (
+    "ours",
+    "against",
+    "metric",
+    "effect",
+    "interval",
+    "n",
+    "p",
+    "p, Holm",
+    "rank-biserial",
+    "dz",
+    "at every moment",
+)
+
+MODES = {
+    "run": "",
+    "aa": " (A/A: the default against itself)",
+    "overhead": " (overhead: a controller that only looks)",
+}
+
+
+def markdown(analyses: Sequence[Analysis], plan: Plan, command: str) -> str:
+    """Everything but the pictures."""
+    lines = ["# Validation", "", f"`{command}`, seed {plan.seed}.", ""]
+    for analysis in analyses:
+        lines += [f"## {analysis.plan.title}{MODES[analysis.mode]}", ""]
+        lines += [f"{line}" for line in _prose(analysis, plan)]
+        lines += ["", _row(HEAD), _row(["---"] * len(HEAD))]
+        lines += [_row(_cells(one)) for one in analysis.comparisons]
+        lines += ["", *_means(analysis), ""]
+    return "\n".join(lines)
+
+
+def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> str:
+    """Everything, in HTML."""
+    parts = [f"<h1>Validation</h1><p><code>{html.escape(command)}</code></p>"]
+    for analysis in analyses:
+        parts.append(f"<h2>{html.escape(analysis.plan.title + MODES[analysis.mode])}</h2>")
+        parts += [f"<p>{html.escape(line)}</p>" for line in _prose(analysis, plan) if line]
+        parts.append(_table(HEAD, [_cells(one) for one in analysis.comparisons]))
+        head, rows = _mean_rows(analysis)
+        parts.append(_table(head, rows))
+        shown = [one for one in analysis.comparisons if one.ours == OURS_OF[analysis.mode]]
+        shown = [one for one in shown if one.metric.role == "primary" and one.differences.size > 1]
+        if shown:
+            parts.append(pictures.distribution(shown))
+        pair, samples = analysis.typical()
+        if samples:
+            parts.append(pictures.course(analysis, pair, samples))
+        parts.append(f"<h3>Checks</h3>{_table(*_checks(analysis))}")
+        about = {"machine": analysis.machine, "calibration": analysis.calibration, "seed": plan.seed}
+        parts.append(f"<pre>{html.escape(json.dumps(about, indent=1))}</pre>")
+    parts.append(f"<h2>Plan</h2><pre>{html.escape(text)}</pre>")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Validation</title>'
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _prose(analysis: Analysis, plan: Plan) -> list[str]:
+    observations = "" if analysis.plan.stretch == 1 else f", {analysis.plan.stretch} to an observation"
+    lines = [
+        f"{analysis.pairs} of {plan.pairs} planned pairs{observations}; {analysis.excluded} left out by the"
+        f" plan's rule; {analysis.minutes:.1f} minutes of blocks. Effects are ratios of ours to the other"
+        f" (differences where a metric may be 0), with {100.0 * (1.0 - plan.alpha):g} % intervals."
+        f" Plan {plan.fingerprint(analysis.resource)[:16]}."
+    ]
+    if analysis.power is not None:
+        found = analysis.power
+        lines.append(
+            f"Power, by a pilot of {plan.pilot} pairs: the plan finds a {analysis.plan.primary.name} of"
+            f" {found.detectable:.3f} times the default's with a probability of {plan.power:g}; a change of"
+            f" {plan.wanted:g} would take {found.needed:.0f} observations."
+        )
+    if analysis.false_positives is not None:
+        wrong, made, chance = analysis.false_positives
+        lines.append(
+            f"False positives: {wrong} of {made} tests of {plan.window} observations at {plan.alpha:g}; so"
+            f" many or more come with a probability of {chance:.2g}, metrics of a block taken as independent."
+        )
+    for arm, (share, step) in analysis.control.items():
+        lines.append(
+            f"Control of {arm}: {1e3 * step:.3f} ms a step, {100.0 * share:.2f} % of one core here,"
+            f" {3600.0 * step:.2f} processor seconds an hour at one step a second."
+        )
+    return lines
+
+
+def _cells(one: Comparison) -> list[str]:
+    found = one.effect
+    stars = "better" if _better(one) else ("worse" if _worse(one) else "")
+    return [
+        one.ours,
+        one.other,
+        f"{one.metric.name}{'' if one.metric.role == 'other' else f' ({one.metric.role})'}",
+        f"{_number(found.value)} {stars}".strip(),
+        f"[{_number(found.low)}, {_number(found.high)}]",
+        str(found.count),
+        _p(found.p_value),
+        _p(one.corrected) if one.tested else "",
+        f"{found.rank_biserial:+.2f}",
+        f"{found.dz:+.2f}",
+        f"[{_number(found.always_low)}, {_number(found.always_high)}]",
+    ]
+
+
+def _better(one: Comparison) -> bool:
+    neutral = 1.0 if one.metric.scale == "ratio" else 0.0
+    lower = one.metric.better == "lower"
+    return one.effect.high < neutral if lower else one.effect.low > neutral
+
+
+def _worse(one: Comparison) -> bool:
+    neutral = 1.0 if one.metric.scale == "ratio" else 0.0
+    lower = one.metric.better == "lower"
+    return one.effect.low > neutral if lower else one.effect.high < neutral
+
+
+def _checks(analysis: Analysis) -> tuple[Sequence[str], list[list[str]]]:
+    head = (
+        "against",
+        "effect where ours came first, over (less) where it came last",
+        "p",
+        "trend, p",
+        "neighbours' correlation",
+    )
+    mine = [
+        c for c in analysis.comparisons if c.ours == OURS_OF[analysis.mode] and c.metric.role == "primary"
+    ]
+    rows = [
+        [
+            one.other,
+            _number(one.checks.order_effect),
+            _p(one.checks.order_p_value),
+            _p(one.checks.trend_p_value),
+            _number(one.checks.autocorrelation),
+        ]
+        for one in mine
+    ]
+    return head, rows
+
+
+def _mean_rows(analysis: Analysis) -> tuple[list[str], list[list[str]]]:
+    names = [metric.name for metric in analysis.plan.metrics]
+    units = [metric.unit for metric in analysis.plan.metrics]
+    head = [
+        "arm",
+        "blocks",
+        *(f"{name}, {unit}" for name, unit in zip(names, units, strict=True)),
+        "what it is",
+    ]
+    arms = sorted(analysis.means, key=lambda arm: (arm != DEFAULT, arm))
+    rows = [
+        [
+            arm,
+            str(analysis.blocks[arm]),
+            *(f"{analysis.means[arm][name]:.4g}" for name in names),
+            analysis.plan.arms.get(arm, ""),
+        ]
+        for arm in arms
+    ]
+    return head, rows
+
+
+def _means(analysis: Analysis) -> list[str]:
+    head, rows = _mean_rows(analysis)
+    checks, found = _checks(analysis)
+    return [
+        "Means over blocks; arms that did not run in every pair had other arrivals than the rest:",
+        "",
+        *map(_row, [head, ["---"] * len(head), *rows]),
+        "",
+        *map(_row, [checks, ["---"] * len(checks), *found]),
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str], kind: str) -> str:
+        return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+    return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
+
+
+def _number(value: float) -> str:
+    return "" if isnan(value) else f"{value:.4g}"
+
+
+def _p(value: float) -> str:
+    return "" if isnan(value) else ("< 1e-16" if value < 1e-16 else f"{value:.2g}")

@@ -1,0 +1,108 @@
+"""Effects, tests and checks against cases whose answers are known."""
+
+from math import inf, isnan, nan
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from quantum_control.validation.statistics import check, effect, false_positives, holm, power
+
+
+def of(differences, **changed):
+    settings = {"ratio": True, "alpha": 0.05, "resamples": 999, "planned": 1000} | changed
+    return effect(np.asarray(differences, float), **settings)
+
+
+def test_the_effect_of_ratios_is_their_geometric_mean_with_an_interval_around_it():
+    logs = np.log(0.8) + np.random.default_rng(0).normal(0.0, 0.2, 400)
+    found = of(logs)
+    assert found.value == pytest.approx(np.exp(logs.mean()))
+    assert found.low < 0.8 < found.high
+    assert found.high - found.low == pytest.approx(4 * 0.2 / 20 * 0.8, rel=0.15)
+    assert found.always_low < found.low < found.high < found.always_high
+    assert found.p_value < 1e-20
+    assert found.dz == pytest.approx(np.log(0.8) / 0.2, rel=0.15)
+    assert found.count == 400
+
+
+def test_the_bootstrap_interval_covers_the_mean_of_skewed_differences():
+    rng = np.random.default_rng(3)
+    held = [of(rng.exponential(1.0, 60) - 1.0, ratio=False) for _ in range(200)]
+    covered = np.mean([each.low <= 0.0 <= each.high for each in held])
+    assert 0.89 <= covered <= 0.99
+
+
+def test_the_rank_biserial_correlation_is_the_share_in_favour_less_the_share_in_disfavour():
+    assert of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).rank_biserial == 1.0
+    assert of([-1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).rank_biserial == pytest.approx((20 - 1) / 21)
+
+
+def test_no_interval_and_no_test_is_given_for_a_handful_of_pairs():
+    found = of([0.1, 0.2, 0.3])
+    assert found.value == pytest.approx(np.exp(0.2))
+    assert isnan(found.low)
+    assert isnan(found.p_value)
+    assert found.always_high == inf
+
+
+def test_nothing_measured_has_no_effect():
+    assert isnan(of([]).value)
+
+
+def test_arms_that_never_differ_are_told_apart_by_nothing():
+    found = of(np.zeros(50), ratio=False)
+    assert (found.value, found.low, found.high, found.p_value, found.dz) == (0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def test_holm_corrects_for_tests_that_have_not_been_made_yet():
+    assert holm([0.01, 0.02], family=2) == pytest.approx([0.02, 0.02])
+    assert holm([0.01, 0.02], family=10) == pytest.approx([0.1, 0.18])
+    corrected = holm([0.01, nan], family=2)
+    assert corrected[0] == pytest.approx(0.02)
+    assert isnan(corrected[1])
+
+
+def test_an_effect_of_the_order_is_seen():
+    rng = np.random.default_rng(0)
+    first = rng.random(300) < 0.5
+    values = rng.normal(0.0, 0.1, 300) + 0.2 * first
+    found = check(values, first, ratio=True)
+    assert found.order_effect == pytest.approx(np.exp(0.2), rel=0.05)
+    assert found.order_p_value < 1e-6
+    assert check(rng.normal(0.0, 0.1, 300), first, ratio=True).order_p_value > 0.01
+
+
+def test_a_trend_and_dependence_between_neighbours_are_seen():
+    rng = np.random.default_rng(0)
+    steady = check(rng.normal(size=300), np.ones(300, bool), ratio=False)
+    walk = check(np.cumsum(rng.normal(size=300)) + np.arange(300), np.ones(300, bool), ratio=False)
+    assert abs(steady.autocorrelation) < 0.2
+    assert walk.autocorrelation > 0.9
+    assert walk.trend_p_value < 0.001 < steady.trend_p_value
+    assert isnan(steady.order_p_value)
+
+
+def test_the_power_is_what_a_simulation_finds():
+    found = power(0.2, planned=100, wanted=0.05, alpha=0.05, power=0.9, ratio=False)
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(found.detectable, 0.2, (300, 100))
+    seen = np.mean([wilcoxon(each).pvalue < 0.05 for each in drawn])
+    assert seen >= 0.87
+    # (1.96 + 1.2816)² · (0.2 / 0.05)² / 0.864
+    assert found.needed == pytest.approx(195, abs=4)
+
+
+def test_an_effect_far_above_the_spread_needs_the_fewest_pairs():
+    assert power(0.01, planned=100, wanted=0.5, alpha=0.05, power=0.9, ratio=True).needed == 6.0
+    assert power(0.0, planned=100, wanted=0.5, alpha=0.05, power=0.9, ratio=True).detectable == 1.0
+
+
+def test_false_positives_of_a_run_without_a_difference_are_as_rare_as_stated():
+    nothing = np.random.default_rng(0).normal(size=4000)
+    found, made, chance = false_positives(nothing, 40, 0.05)
+    assert made == 100
+    assert found <= 11
+    assert chance > 0.01
+    found, made, chance = false_positives(nothing + 0.5, 40, 0.05)
+    assert chance < 1e-6
