@@ -170,16 +170,16 @@ def test_a_weight_changed_by_hand_is_noticed_left_alone_and_reported(haproxy, by
     def step(k):
         resource.measure_state()
         if k == 6:
-            by_hand("set server app/s2 weight 33")
+            by_hand("set server app/s2 weight 3")
         return k == 12
 
     under_load(haproxy.port, 250.0, 5000, step, INTERVAL)
-    assert resource.foreign == {"s2": 33}
+    assert resource.foreign == {"s2": 3}
     assert resource.get_metrics()["foreign"] == 1.0
     assert "somebody else has changed it" in caplog.text
-    assert weights(open_balancer(haproxy.url))["s2"] == 33
+    assert weights(open_balancer(haproxy.url))["s2"] == 3
     resource.release()
-    assert weights(open_balancer(haproxy.url)) == FOUND | {"s2": 33}
+    assert weights(open_balancer(haproxy.url)) == FOUND | {"s2": 3}
 
 
 def test_a_server_put_into_maintenance_by_hand_stays_there(haproxy, by_hand):

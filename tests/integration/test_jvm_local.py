@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,18 @@ def test_a_snapshot_is_put_back_by_a_fresh_object(jvm):
     assert flag_by_jcmd(jvm.pid) == 400 * MIB
 
 
+def stopped(pid):
+    """Whether each thread of a process has come to its stop."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(task.read_text().rpartition(")")[2].split()[0] in "tT" for task in tasks)
+
+
 def test_a_stopped_jvm_ends_in_a_message_and_goes_on_as_it_was(jvm):
     heap = JvmHeap(jvm=LocalJvm(jvm.pid, timeout=0.3))
     os.kill(jvm.pid, signal.SIGSTOP)
     try:
+        while not stopped(jvm.pid):
+            time.sleep(0.01)
         with pytest.raises(SensorError, match="did not answer within"):
             heap.measure_state()
         with pytest.raises(ActuatorError, match="did not answer within"):

@@ -137,7 +137,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(servers):
 
 def test_without_tls_before_a_server_that_wants_it(servers):
     source = PrometheusSource(servers[1].url.replace("+https", ""), retries=0)
-    with pytest.raises(SensorError, match="no answer of Prometheus"):
+    with pytest.raises(SensorError, match="no answer"):  # or a connection that is cut
         source.query("pool_busy")
     source.close()
 
