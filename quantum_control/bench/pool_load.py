@@ -202,8 +202,19 @@ def capacity(work: Work, phase: Phase, seconds: float) -> float:
 
 
 def _together(loop: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=loop) for _ in range(CLIENTS)]
+    """Let every client do its loop; an error of one is raised here, once all have ended."""
+    errors: list[Exception] = []
+
+    def client() -> None:
+        try:
+            loop()
+        except Exception as error:  # noqa: BLE001 - raised below, unless Ctrl-C has ended the server before
+            errors.append(error)
+
+    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if errors:
+        raise errors[0]
