@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -130,12 +131,26 @@ def _serve(pipe: Connection) -> None:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; it is for the first, which ends the others."""
+    """Ctrl-C reaches every process of a terminal; it is for the first, which ends the others.
+
+    What is started here blocks it. So does this thread, but another one may
+    take it, on which Python interrupts the main one: it waits as well, since a
+    process half started would complain.
+    """
+    pressed: list[bool] = []
+    handler = signal.getsignal(signal.SIGINT)
+    ours = callable(handler) and threading.current_thread() is threading.main_thread()
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if ours:
+        signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     try:
         yield
     finally:
+        if ours:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, usual)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextmanager
