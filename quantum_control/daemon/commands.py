@@ -43,6 +43,20 @@ format = "human"    # or "json"
 file_bytes = 16777216
 files = 8
 
+# Where Prometheus reads /metrics and browsers the live page, /. Takes the extra [prometheus].
+# [metrics]
+# address = "127.0.0.1"                # another is for networks that may see it: then TLS and a password too
+# port = 9464
+# certificate = "/etc/quantum_control/cert.pem"
+# key = "/etc/quantum_control/key.pem"
+# user = "prometheus"
+# password = "env:METRICS_PASSWORD"    # or "file:PATH"
+
+# Where the same metrics are pushed to, by OTLP over HTTP. Takes the extra [opentelemetry].
+# [opentelemetry]
+# endpoint = "http://127.0.0.1:4318"
+# every = 15.0                         # seconds
+
 # What every resource has unless it says otherwise.
 [defaults]
 mode = "shadow"     # observe: only measure; shadow: decide and record, touch nothing; active: steer

@@ -32,14 +32,17 @@ def test_what_init_writes_is_right_and_is_not_overwritten(tmp_path):
     assert "exists already" in str(again.exception)
 
 
-def test_the_commented_part_is_right_too_once_the_comments_are_taken_off(tmp_path):
+def test_the_commented_sections_are_right_too_once_the_comments_are_taken_off(tmp_path):
     path = tmp_path / "c.toml"
     invoke("init", path)
-    head, mark, rest = path.read_text(encoding="utf-8").partition("# [resources.web]")
-    lines = [line.removeprefix("# ").removeprefix("#") for line in (mark + rest).splitlines()]
-    text = head + "\n".join(lines).replace('"KIND"', '"threads"')
-    path.write_text(text, encoding="utf-8")
-    assert read_config(path, {}).resources["web"].budget == "database"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.M).replace("KIND", "threads"), encoding="utf-8"
+    )
+    config = read_config(path, {})
+    assert config.resources["web"].budget == "database"
+    for section in (config.metrics, config.opentelemetry):
+        assert section.model_fields_set == set(type(section).model_fields), "a key is not in the template"
 
 
 def test_the_schema_is_printed_for_editors():
