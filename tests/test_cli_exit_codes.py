@@ -20,6 +20,7 @@ def test_the_page_lists_the_codes_that_there_are():
         supervisor.DIED,
         terminal.EXIT_REFUSED,
         commands.NOT_RESTORED,
+        terminal.EXIT_ENDED_EARLY,
         terminal.EXIT_INTERRUPTED,
     }
 

@@ -46,6 +46,7 @@ class Journalled(Resource):
         self._journal = journal
         self._original = Original(name, kind, options, 0, Writer.this(), outlives_boot=outlives)
         self._kept = False
+        self._held = False  # whether measuring would steer, if it were not for `hold`
         self._now = now
 
     def measure_state(self) -> ResourceState:
@@ -103,6 +104,30 @@ class Journalled(Resource):
             return
         restore(self._original, self.resource)
         self.let_go()
+
+    def hold(self) -> None:
+        """Let measuring steer no longer, and restore what it has set; the journal keeps the original.
+
+        For a resource whose size is all that is steered this does nothing.
+
+        Raises
+        ------
+        ActuatorError
+            The resource did not take it.
+        """
+        resource: Any = self.resource
+        if getattr(resource, "steers_while_measuring", False):
+            resource.steers_while_measuring = False
+            self._held = True
+            if self._kept:
+                restore(self._original, resource)
+
+    def go_on(self) -> None:
+        """End what `hold` has begun."""
+        if self._held:
+            resource: Any = self.resource
+            resource.steers_while_measuring = True
+            self._held = False
 
     def let_go(self) -> None:
         """Strike the original out without putting it back: what is set now is somebody's wish."""

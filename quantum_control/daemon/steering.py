@@ -70,19 +70,25 @@ class Steering:
         self._retry_at, self._retry_after = -float("inf"), RETRY_SECONDS[0]
         self._ended = False
 
-    def step(self) -> None:
-        """Do what was asked for, and take a step."""
+    @property
+    def controller(self) -> QuantumController | None:
+        """What steers it; None while it is not begun."""
+        return self._controller
+
+    def step(self) -> Decision | None:
+        """Do what was asked for, and take a step; None if it is not begun, for which see `trouble`."""
         with self._turn:
             if not self._asked.empty():
                 self._obey()
             if self._ended:
-                return
+                return None
             if self._controller is None and not self._begun():
-                return
+                return None
             assert self._controller is not None  # noqa: S101 - for the type checker
             before = self._controller.size or "as found"
             decision = self._controller.optimize()
             self._tell(decision, before)
+            return decision
 
     def end(self) -> None:
         """Put the original back, and let go of the resource; no step is taken afterwards.
@@ -107,22 +113,30 @@ class Steering:
 
         return self._ask(switch)
 
-    def ask_roll_back(self) -> Future[str]:
-        """Ask for the original size, which is kept until `resume`."""
+    def ask_roll_back(self, why: str = "rolled back by hand") -> Future[str]:
+        """Ask for the original size, which is kept until `resume` or `go_on`."""
 
         def roll_back() -> str:
-            self.pause.why = "rolled back by hand"
+            self.pause.why = why
             if self._journalled is None or self._controller is None:
                 return "nothing was changed"
             self._controller.stop()
+            self._journalled.hold()
             return f"size {self._controller.size}"
 
         return self._ask(roll_back)
 
     def resume(self) -> None:
         """Take the control up again after a pause, a roll-back or a size set by hand."""
-        self.pause.why = ""
+        self.go_on()
         self.hands.release()
+
+    def go_on(self) -> None:
+        """Take the control up again after a pause or a roll-back; a size set by hand is left."""
+        journalled = self._journalled
+        if journalled is not None:
+            journalled.go_on()
+        self.pause.why = ""
 
     def status(self) -> dict[str, object]:
         """What it does now; JSON."""

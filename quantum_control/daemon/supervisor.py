@@ -9,7 +9,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,29 @@ def supervise(path: Path) -> int:
     """
     config = read_config(path)
     set_up_logging(config.log.level, config.log.format)
+    return watched(config, lambda report: Service(path, config, report).run())
+
+
+def watched(config: Config, work: Callable[[int], int], orderly: Collection[int] = ()) -> int:
+    """Do `work` in a process of its own, and put back what it has changed when that ends, however it does.
+
+    SIGTERM, SIGINT, SIGHUP and SIGCHLD are blocked here from now on: they are passed on.
+
+    Parameters
+    ----------
+    config
+        Where the journal is, and how patient to be.
+    work
+        Is given a file descriptor on which to write a line now and then, as a
+        sign of life; returns the exit code. Begins with the signals blocked.
+    orderly
+        Codes with which it may end by itself, and which are returned as they are.
+
+    Raises
+    ------
+    ConfigError
+        The folder of the journal cannot be made, or the journal not be read; nothing was begun.
+    """
     put_back(config)  # first of all: also on a disk that takes nothing more
     make_folder(config.state_directory)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # inherited: both wait for signals where it suits them
@@ -53,19 +76,19 @@ def supervise(path: Path) -> int:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        os._exit(_controller(path, config, writing, parent))
+        os._exit(_child(work, writing, parent))
     os.close(writing)
     os.set_blocking(reading, False)
-    return _Watch(config, child, reading).run()
+    return _Watch(config, child, reading, orderly).run()
 
 
-def _controller(path: Path, config: Config, report: int, parent: int) -> int:
-    """Be the controller; ends in an orderly way also when the supervisor dies."""
+def _child(work: Callable[[int], int], report: int, parent: int) -> int:
+    """Work; ends in an orderly way also when the supervisor dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return DIED
     try:
-        return Service(path, config, report).run()
+        return work(report)
     except QuantumControlError as error:
         _log.error("%s", error)
         return 2
@@ -77,8 +100,9 @@ def _controller(path: Path, config: Config, report: int, parent: int) -> int:
 class _Watch:
     """Waits for the controller's end, its signs of life, and signals."""
 
-    def __init__(self, config: Config, child: int, pipe: int) -> None:
+    def __init__(self, config: Config, child: int, pipe: int, orderly: Collection[int]) -> None:
         self._config = config
+        self._orderly = orderly
         self._child = child
         self._pipe = pipe
         self._beat = time.monotonic()
@@ -125,14 +149,14 @@ class _Watch:
         self._kill_at = now + self._config.stop_timeout + 2.0
 
     def _ended(self, code: int) -> int:
-        if code not in (0, 2) or not self._ending:
+        if code not in self._orderly and (code not in (0, 2) or not self._ending):
             _log.log(logging.ERROR if code else logging.INFO, "the controller has ended (%d)", code)
         left = [each for each in put_back(self._config) if each.fate is Fate.FAILED]
         if left:
             return NOT_RESTORED
         if code == NOT_RESTORED:
             return 0  # what it could not put back was put back now
-        return code if code in (0, 2) else DIED
+        return code if code in (0, 2, *self._orderly) else DIED
 
 
 def put_back(

@@ -15,8 +15,18 @@ from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.validation.experiment import CALIBRATION, difference
-from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED, Metric, Plan, ResourcePlan
-from quantum_control.validation.records import BLOCKS, SETTINGS, Row, Sample, read_rows, read_samples
+from quantum_control.validation.plan import WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.records import (
+    BLOCKS,
+    SETTINGS,
+    End,
+    Row,
+    Sample,
+    by_pair,
+    read_ends,
+    read_rows,
+    read_samples,
+)
 from quantum_control.validation.statistics import (
     FEWEST,
     Checks,
@@ -29,9 +39,6 @@ from quantum_control.validation.statistics import (
     holm,
     power,
 )
-
-OURS_OF = {"run": OURS, "aa": AGAIN, "overhead": WATCHED}
-"""By the name of the mode: the arm that the others are compared with."""
 
 PILOT_FOLDER, MACHINE = "pilot", "machine.json"
 
@@ -71,6 +78,10 @@ class Analysis:
     blocks: Mapping[str, int]
     control: Mapping[str, tuple[float, float]]
     """By arm: processor seconds of its control over elapsed ones, and seconds of one step."""
+    memory: Mapping[str, float]
+    """By arm, where it was measured: most bytes that the objects of its control held."""
+    ends: list[End]
+    """When and why it was ended early; empty if it never was."""
     power: Power | None
     """By the pilot; None if there is none."""
     false_positives: tuple[int, int, float] | None
@@ -79,18 +90,28 @@ class Analysis:
     machine: Mapping[str, Any]
     calibration: Mapping[str, Any]
 
+    @property
+    def ours(self) -> str:
+        """Arm that the others are compared with."""
+        return _ours(self.mode, self.plan)
+
+    @property
+    def base(self) -> str:
+        """Arm that stands for leaving the resource alone."""
+        return self.plan.base
+
     def comparison(self, other: str, metric: str) -> Comparison | None:
         """One of them; None if it was not made."""
-        wanted = (OURS_OF[self.mode], other, metric)
+        wanted = (self.ours, other, metric)
         return next((c for c in self.comparisons if (c.ours, c.other, c.metric.name) == wanted), None)
 
     def typical(self) -> tuple[int, list[Sample]]:
-        """Pair whose primary difference from the default is nearest to the median, of those with a course."""
+        """Pair whose primary difference from the base is nearest to the median, of those with a course."""
         samples = read_samples(self.folder)
-        ours, metric = OURS_OF[self.mode], self.plan.primary
+        ours, metric = self.ours, self.plan.primary
         found = {
-            pair: difference(metric, arms[ours].metrics[metric.name], arms[DEFAULT].metrics[metric.name])
-            for pair, arms in _by_pair(read_rows(self.folder, self.plan)).items()
+            pair: difference(metric, arms[ours].metrics[metric.name], arms[self.base].metrics[metric.name])
+            for pair, arms in by_pair(read_rows(self.folder, self.plan)).items()
         }
         kept = sorted({sample.pair for sample in samples if isfinite(found.get(sample.pair, nan))})
         if not kept:
@@ -114,17 +135,17 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
     rows = read_rows(folder, of)
     if not rows:
         raise ConfigError(f"{folder} has no whole pair")
-    by_pair = _by_pair(rows)
-    kept = {pair: arms for pair, arms in by_pair.items() if all(row.late <= of.late for row in arms.values())}
-    ours = OURS_OF[mode]
-    against = [arm for arm in _arms(rows) if arm != ours]
+    pairs = by_pair(rows)
+    kept = {pair: arms for pair, arms in pairs.items() if all(row.late <= of.late for row in arms.values())}
+    ours = _ours(mode, of)
+    against = [arm for arm in _arms(rows, of) if arm != ours]
     comparisons = [
         _compare(kept, ours, other, metric, plan, of) for other in against for metric in of.metrics
     ]
-    # Each of the others beside the default as well, in the pairs in which it ran.
+    # Each of the others beside the base as well, in the pairs in which it ran.
     if mode == "run":
         comparisons += [
-            _compare(kept, arm, DEFAULT, of.primary, plan, of) for arm in against if arm != DEFAULT
+            _compare(kept, arm, of.base, of.primary, plan, of) for arm in against if arm != of.base
         ]
     wrong = None
     if mode == "aa":
@@ -135,12 +156,14 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         resource=resource,
         mode=mode,
         plan=of,
-        pairs=len(by_pair),
-        excluded=len(by_pair) - len(kept),
+        pairs=len(pairs),
+        excluded=len(pairs) - len(kept),
         comparisons=comparisons,
         means=_means(rows, of),
-        blocks={arm: sum(row.arm == arm for row in rows) for arm in _arms(rows)},
-        control=_control(rows),
+        blocks={arm: sum(row.arm == arm for row in rows) for arm in _arms(rows, of)},
+        control=_control(rows, of),
+        memory=_memory(rows, of),
+        ends=read_ends(folder),
         power=_power(folder / PILOT_FOLDER, plan, of, ours),
         false_positives=wrong,
         minutes=sum(row.seconds for row in rows) / 60.0,
@@ -172,11 +195,17 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "pairs": analysis.pairs,
         "excluded": analysis.excluded,
         "minutes": analysis.minutes,
+        "ended_early": [asdict(end) for end in analysis.ends],
         "power": None if analysis.power is None else asdict(analysis.power),
         "false_positives": analysis.false_positives,
         "means": analysis.means,
         "control": {
-            arm: {"cpu_share": share, "step_seconds": step, "cpu_seconds_per_hour": 3600.0 * share}
+            arm: {
+                "cpu_share": share,
+                "step_seconds": step,
+                "cpu_seconds_per_hour": 3600.0 * share,
+                "memory_bytes": analysis.memory.get(arm, nan),
+            }
             for arm, (share, step) in analysis.control.items()
         },
         "comparisons": [
@@ -227,15 +256,15 @@ def _compare(
         resamples=plan.resamples,
         planned=max(1, plan.pairs // of.stretch),
     )
-    tested = ours == OURS and other in plan.compared and metric.role != "other"
+    tested = ours == of.ours and other in plan.compared and metric.role != "other"
     return Comparison(ours, other, metric, found, check(values, first, ratio=ratio), tested, values)
 
 
 def _power(folder: Path, plan: Plan, of: ResourcePlan, ours: str) -> Power | None:
     if not (folder / BLOCKS).exists():
         return None
-    pairs = _by_pair(read_rows(folder, of))
-    found = _compare(pairs, ours, DEFAULT, of.primary, plan, of)
+    pairs = by_pair(read_rows(folder, of))
+    found = _compare(pairs, ours, of.base, of.primary, plan, of)
     if found.differences.size < FEWEST:
         return None
     ratio = of.primary.scale == "ratio"
@@ -261,16 +290,21 @@ def _pooled(windows: Sequence[tuple[int, int, float]], alpha: float) -> tuple[in
 def _means(rows: Sequence[Row], of: ResourcePlan) -> dict[str, dict[str, float]]:
     return {
         arm: {
-            metric.name: float(np.nanmean([row.metrics[metric.name] for row in rows if row.arm == arm]))
+            metric.name: _mean([row.metrics[metric.name] for row in rows if row.arm == arm])
             for metric in of.metrics
         }
-        for arm in _arms(rows)
+        for arm in _arms(rows, of)
     }
 
 
-def _control(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else nan
+
+
+def _control(rows: Sequence[Row], of: ResourcePlan) -> dict[str, tuple[float, float]]:
     found = {}
-    for arm in _arms(rows):
+    for arm in _arms(rows, of):
         mine = [row for row in rows if row.arm == arm]
         cpu, steps = sum(row.control_cpu for row in mine), sum(row.steps for row in mine)
         if steps:
@@ -278,15 +312,21 @@ def _control(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _arms(rows: Sequence[Row]) -> list[str]:
-    return sorted({row.arm for row in rows}, key=lambda arm: (arm != DEFAULT, arm))
+def _memory(rows: Sequence[Row], of: ResourcePlan) -> dict[str, float]:
+    found = {}
+    for arm in _arms(rows, of):
+        held = [row.control_memory for row in rows if row.arm == arm and row.control_memory is not None]
+        if held:
+            found[arm] = max(held)
+    return found
 
 
-def _by_pair(rows: Sequence[Row]) -> dict[int, dict[str, Row]]:
-    found: dict[int, dict[str, Row]] = defaultdict(dict)
-    for row in rows:
-        found[row.pair][row.arm] = row
-    return dict(found)
+def _ours(mode: str, of: ResourcePlan) -> str:
+    return {"run": of.ours, "aa": of.again, "overhead": WATCHED}[mode]
+
+
+def _arms(rows: Sequence[Row], of: ResourcePlan) -> list[str]:
+    return sorted({row.arm for row in rows}, key=lambda arm: (arm != of.base, arm))
 
 
 def _json(path: Path) -> dict[str, Any]:

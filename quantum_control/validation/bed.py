@@ -13,7 +13,9 @@ import numpy as np
 
 from quantum_control.core.errors import ConfigError, unknown_name
 
-BEDS: Mapping[str, str] = {"threads": "quantum_control.validation.beds.threads:ThreadsBed"}
+BEDS: Mapping[str, str] = {
+    "threads": "quantum_control.validation.beds.threads:ThreadsBed",
+}
 """Where the real part of each resource is; imported when it is used."""
 
 RUN, PILOT, WARM_UP, SWEEP = range(4)
@@ -29,11 +31,13 @@ class Turn:
     pair: int
     stretch: int
     """Number of the pairs in a row that this one belongs to."""
+    place: int
+    """Its place among them, from 0."""
 
     @classmethod
     def of(cls, seed: int, stream: int, pair: int, length: int) -> Turn:
         """Turn of a pair, with `length` pairs to a stretch."""
-        return cls(seed, stream, pair, pair // length)
+        return cls(seed, stream, pair, *divmod(pair, length))
 
     def arrivals(self) -> np.random.Generator:
         """Random numbers of this pair."""
@@ -62,6 +66,8 @@ class Block:
     """Seconds by which the load left late, 99th percentile."""
     course: list[tuple[float, float, float]] = field(default_factory=list)
     """Seconds into the block, size, and demand in the same unit, again and again."""
+    control_memory: float | None = None
+    """Bytes of the objects that what steers holds in the end (`footprint.held_bytes`), if measured."""
 
 
 class Bed(ABC):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.terminal import AS_JSON, examples, print_json
+from quantum_control.terminal import AS_JSON, EXIT_ENDED_EARLY, EXIT_INTERRUPTED, examples, print_json
 from quantum_control.validation.bed import BEDS, open_bed
 from quantum_control.validation.experiment import Experiment, Mode
 from quantum_control.validation.experiment import mode as mode_of
+from quantum_control.validation.own_plan import Own, as_text, merged, prepare
 from quantum_control.validation.plan import Plan, committed, plan_file, read_plan
-from quantum_control.validation.records import SETTINGS
+from quantum_control.validation.records import BLOCKS, SETTINGS, has_pairs
 
 if TYPE_CHECKING:  # scipy and statsmodels are loaded when there is something to analyse
     from quantum_control.validation.analysis import Analysis
@@ -30,9 +33,22 @@ REPORT, TABLE = "report.html", "report.md"
         "validate threads --out results",
         "validate threads --pairs 20 --out results --json",
         "validate threads --aa --out results",
+        "validate --config config.toml --resource web --out results",
     ),
 )
-@click.argument("resource", type=click.Choice(list(BEDS)))
+@click.argument("resource", type=click.Choice(list(BEDS)), required=False)
+@click.option(
+    "--config",
+    "config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Experiment on your own resource, as the daemon would steer it by this configuration.",
+)
+@click.option("--resource", "name", help="Which resource of the configuration, if it has several.")
+@click.option(
+    "--block",
+    type=click.FloatRange(0.0, min_open=True),
+    help="Seconds of a block of your own resource that count; by default 30 of its intervals.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -55,7 +71,10 @@ REPORT, TABLE = "report.html", "report.md"
 )
 @AS_JSON
 def command(
-    resource: str,
+    resource: str | None,
+    config: Path | None,
+    name: str | None,
+    block: float | None,
     out: Path,
     pairs: int | None,
     arms: tuple[str, ...],
@@ -69,11 +88,24 @@ def command(
     Blocks of load are played to every arm in an order drawn anew, each pair with
     the same arrivals. Metrics, tests and exclusions are those of a plan that was
     written before, and is kept with the data.
-    """
-    from quantum_control.validation.analysis import as_json as results
 
+    With --config the resource is your own and so is its load: in turns it is held
+    at its original size and steered, until it is known which is better, or until
+    steering does harm. The original is put back in the end, whatever happens.
+    """
     if aa and overhead:
         raise ConfigError("--aa and --overhead are two experiments; run one after the other")
+    if (resource is None) == (config is None):
+        raise ConfigError(
+            f"give either --config, for your own resource, or one of {', '.join(BEDS)}, and not both"
+        )
+    if resource is None or config is not None:
+        if overhead or arms:
+            raise ConfigError("--overhead and --arm are for the packaged experiments, not for --config")
+        _own(prepare(Path(str(config)), name, out, pairs=pairs, block=block, aa=aa, plan=own), out, as_json)
+        return
+    if name is not None or block is not None:
+        raise ConfigError("--resource and --block are for your own resource: give its --config too")
     text = committed() if own is None else plan_file(own)
     plan = read_plan(text, "the plan" if own is None else str(own))
     chosen = _chosen(mode_of(plan.of(resource), aa=aa, overhead=overhead), arms)
@@ -82,7 +114,28 @@ def command(
         experiment = Experiment(plan, resource, chosen, bed, folder)
         experiment.run(pairs or plan.pairs, lambda line: click.echo(line, err=True))
     (folder / PLAN).write_text(text, encoding="utf-8")
-    analyses = write_report(out, plan, text)
+    shown = f"quantum-control validate RESOURCE --out {out.name}"
+    _show(out, folder, write_report(out, plan, text, shown), as_json)
+
+
+def _own(own: Own, out: Path, as_json: bool) -> None:
+    """Run the experiment on a resource of one's own, and report."""
+    from quantum_control.validation.own import run
+
+    code = run(own)
+    if code == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+    if code in (0, EXIT_ENDED_EARLY) and (own.folder / BLOCKS).exists():
+        plan = merged(out, own)
+        shown = f"quantum-control validate --config CONFIG --resource {own.name} --out {out.name}"
+        _show(out, own.folder, write_report(out, plan, as_text(plan), shown), as_json)
+    if code:
+        sys.exit(code)
+
+
+def _show(out: Path, folder: Path, analyses: list[Analysis], as_json: bool) -> None:
+    from quantum_control.validation.analysis import as_json as results
+
     if as_json:
         print_json([results(each) for each in analyses if each.folder == folder])
         return
@@ -90,14 +143,17 @@ def command(
     click.echo(f"report: {out / REPORT}", err=True)
 
 
-def write_report(out: Path, plan: Plan, text: str) -> list[Analysis]:
-    """Analyse all experiments in a folder, and write the report."""
+def write_report(out: Path, plan: Plan, text: str, shown: str) -> list[Analysis]:
+    """Analyse all experiments of a plan in a folder, and write the report."""
     from quantum_control.validation.analysis import analyse, correct
     from quantum_control.validation.report import markdown, page
 
-    folders = sorted(path.parent for path in out.glob(f"*/{SETTINGS}"))
+    folders = [
+        path.parent
+        for path in sorted(out.glob(f"*/{SETTINGS}"))
+        if json.loads(path.read_text())["resource"] in plan.resources and has_pairs(path.parent)
+    ]
     analyses = correct([analyse(folder, plan) for folder in folders], plan)
-    shown = f"quantum-control validate RESOURCE --out {out.name}"
     (out / TABLE).write_text(markdown(analyses, plan, shown), encoding="utf-8")
     (out / REPORT).write_text(page(analyses, plan, text, shown), encoding="utf-8")
     return analyses

@@ -17,8 +17,8 @@ import numpy as np
 
 from quantum_control.core.errors import QuantumControlError
 from quantum_control.validation.bed import PILOT, RUN, WARM_UP, Bed, Turn
-from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED, Metric, Plan, ResourcePlan
-from quantum_control.validation.records import Records, Row, Sample
+from quantum_control.validation.plan import DEFAULT, WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.records import Records, Row, Sample, by_pair
 from quantum_control.validation.sequential import ConfidenceSequence, Interval
 
 ATTEMPTS = 3
@@ -33,6 +33,10 @@ Tell = Callable[[str], object]
 
 class BlockFailedError(QuantumControlError):
     """A block failed again and again."""
+
+
+class EndedEarlyError(QuantumControlError):
+    """The experiment must not go on; the block under way is not repeated."""
 
 
 def machine() -> dict[str, Any]:
@@ -78,11 +82,15 @@ class Watch:
 
     def interval(self) -> Interval:
         """Interval that holds at every moment, as a ratio if the metric is compared by one."""
-        found = self.sequence.interval()
-        if self.metric.scale == "difference":
-            return found
-        with np.errstate(over="ignore"):
-            return Interval(float(np.exp(found.low)), float(np.exp(found.high)))
+        return shown(self.metric, self.sequence.interval())
+
+
+def shown(metric: Metric, found: Interval) -> Interval:
+    """Interval of what is averaged as people read it: as a ratio if the metric is compared by one."""
+    if metric.scale == "difference":
+        return found
+    with np.errstate(over="ignore"):
+        return Interval(float(np.exp(found.low)), float(np.exp(found.high)))
 
 
 def difference(metric: Metric, ours: float, other: float) -> float:
@@ -100,26 +108,28 @@ class Mode:
     name: str
     ours: str
     others: Sequence[str] = ()
-    """Of which each pair has one, in turns."""
+    """Of which each stretch of pairs has one, in turns."""
+    base: str = DEFAULT
+    """What all are compared with."""
 
-    def arms(self, pair: int) -> list[str]:
-        """Arms of one pair."""
-        other = [self.others[pair % len(self.others)]] if self.others else []
-        return [DEFAULT, self.ours, *other]
+    def arms(self, stretch: int) -> list[str]:
+        """Arms of the pairs of one stretch."""
+        other = [self.others[stretch % len(self.others)]] if self.others else []
+        return [self.base, self.ours, *other]
 
     @property
     def all(self) -> list[str]:
         """Every arm once."""
-        return list(dict.fromkeys([DEFAULT, self.ours, *self.others]))
+        return list(dict.fromkeys([self.base, self.ours, *self.others]))
 
 
 def mode(plan: ResourcePlan, *, aa: bool = False, overhead: bool = False) -> Mode:
     """Choose what a run compares."""
     if aa:
-        return Mode("aa", AGAIN)
+        return Mode("aa", plan.again, base=plan.base)
     if overhead:
         return Mode("overhead", WATCHED)
-    return Mode("run", OURS, plan.others)
+    return Mode("run", plan.ours, plan.others, plan.base)
 
 
 class Experiment:
@@ -137,14 +147,26 @@ class Experiment:
         The real part, open.
     folder
         Where the data go; what is there already is not played again.
+    look
+        Is shown the blocks of each pair, at first those that are there already,
+        and may raise `EndedEarlyError`.
     """
 
-    def __init__(self, plan: Plan, resource: str, mode: Mode, bed: Bed, folder: Path) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        resource: str,
+        mode: Mode,
+        bed: Bed,
+        folder: Path,
+        look: Callable[[Sequence[Row]], object] = lambda _: None,
+    ) -> None:
         self.plan = plan
         self.of = plan.of(resource)
         self._mode = mode
         self._bed = bed
         self._folder = folder
+        self._look = look
         self._settings = {
             "resource": resource,
             "mode": mode.name,
@@ -159,6 +181,8 @@ class Experiment:
         ------
         BlockFailedError
             A pair failed `ATTEMPTS` times.
+        EndedEarlyError
+            The bed, or who looks at the pairs, says that it must not go on. What is there is kept.
         ConfigError
             The folder has data of something else.
         """
@@ -166,6 +190,7 @@ class Experiment:
         missing = [pair for pair in range(pairs) if pair not in records.pairs]
         if not missing:
             return records
+        self._look(records.rows)
         (self._folder / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n")
         self._bed.prepare(self._calibration(pairs, tell), self._mode.all)
         for pair in range(self.plan.warm_up):
@@ -194,7 +219,7 @@ class Experiment:
         watch = Watch(
             self.of.primary, ConfidenceSequence(self.plan.alpha, self.plan.pairs // self.of.stretch)
         )
-        for early, late in _both(records.rows, self._mode.ours):
+        for early, late in _both(records.rows, self._mode):
             watch.take(early.stretch, early.metrics[self.of.primary.name], late.metrics[self.of.primary.name])
         began = time.monotonic()
         for done, pair in enumerate((each for each in pairs if each not in records.pairs), 1):
@@ -203,19 +228,24 @@ class Experiment:
             records.add(rows, samples if keeps else [])
             name = self.of.primary.name
             by_arm = {row.arm: row.metrics[name] for row in rows}
-            watch.take(rows[0].stretch, by_arm[self._mode.ours], by_arm[DEFAULT])
+            watch.take(rows[0].stretch, by_arm[self._mode.ours], by_arm[self._mode.base])
             left = (time.monotonic() - began) / done * (len(pairs) - done)
             now = watch.interval()
             what = "pilot" if stream == PILOT else "pair"
             tell(
                 f"{what} {pair + 1} of {pairs[-1] + 1}, {left / 60.0:.0f} min left; {name} of"
-                f" {self._mode.ours} against {DEFAULT}: [{now.low:.3g}, {now.high:.3g}] at every moment"
+                f" {self._mode.ours} against {self._mode.base}: [{now.low:.3g}, {now.high:.3g}]"
+                " at every moment"
             )
+            if stream == RUN:
+                self._look(rows)
 
     def _pair(self, turn: Turn, pair: int) -> tuple[list[Row], list[Sample]]:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._blocks(turn, pair)
+            except EndedEarlyError:
+                raise
             except (OSError, QuantumControlError) as error:
                 if attempt == ATTEMPTS:
                     raise BlockFailedError(
@@ -226,7 +256,7 @@ class Experiment:
 
     def _blocks(self, turn: Turn, pair: int) -> tuple[list[Row], list[Sample]]:
         rows, samples = [], []
-        arms = self._mode.arms(pair)
+        arms = self._mode.arms(turn.stretch)
         for place, index in enumerate(turn.order().permutation(len(arms)).tolist()):
             arm = arms[index]
             began, clock = time.time(), time.monotonic()
@@ -244,16 +274,14 @@ class Experiment:
                     block.control_cpu,
                     block.steps,
                     block.metrics,
+                    block.control_memory,
                 )
             )
             samples += [Sample(pair, arm, *each) for each in block.course]
         return rows, samples
 
 
-def _both(rows: Sequence[Row], ours: str) -> Iterator[tuple[Row, Row]]:
-    """Blocks of `ours` and of the default, by pairs."""
-    by_pair: dict[int, dict[str, Row]] = {}
-    for row in rows:
-        by_pair.setdefault(row.pair, {})[row.arm] = row
-    for arms in by_pair.values():
-        yield arms[ours], arms[DEFAULT]
+def _both(rows: Sequence[Row], mode: Mode) -> Iterator[tuple[Row, Row]]:
+    """Blocks of ours and of the base, by pairs."""
+    for arms in by_pair(rows).values():
+        yield arms[mode.ours], arms[mode.base]

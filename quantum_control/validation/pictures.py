@@ -46,7 +46,7 @@ def course(analysis: Analysis, pair: int, samples: Sequence[Sample]) -> str:
     """Draw sizes and demand in a typical block."""
     figure = _figure(3.2)
     axis = figure.subplots()
-    arms = sorted({sample.arm for sample in samples}, key=lambda arm: (arm != "default", arm))
+    arms = sorted({sample.arm for sample in samples}, key=lambda arm: (arm != analysis.base, arm))
     for arm, colour in zip(arms, COLOURS, strict=False):
         mine = [sample for sample in samples if sample.arm == arm]
         times = [sample.time for sample in mine]

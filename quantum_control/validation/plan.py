@@ -16,6 +16,9 @@ from quantum_control.core.errors import ConfigError, unknown_name
 DEFAULT, OURS, AGAIN = "default", "auto", "default again"
 """Arms of every pair; and the second one of an A/A run, which is the first under another name."""
 
+HELD, STEERED = "held", "steered"
+"""Arms on a resource of one's own: its original size, and the law of its configuration."""
+
 WATCHED = "watched"
 """The default with a controller that measures and decides, and changes nothing: what the control costs."""
 
@@ -62,10 +65,25 @@ class ResourcePlan(_Section):
     def _whole(self) -> ResourcePlan:
         if sum(metric.role == "primary" for metric in self.metrics) != 1:
             raise ValueError("needs one primary metric")
-        for arm in (DEFAULT, OURS, *self.others):
+        for arm in (self.base, self.ours, *self.others):
             if arm not in self.arms:
                 raise ValueError(f"arm {arm!r} is not described in its arms")
         return self
+
+    @property
+    def base(self) -> str:
+        """Arm that all others are compared with."""
+        return HELD if HELD in self.arms else DEFAULT
+
+    @property
+    def ours(self) -> str:
+        """Arm that the experiment is about."""
+        return STEERED if HELD in self.arms else OURS
+
+    @property
+    def again(self) -> str:
+        """The base under another name, for an A/A run."""
+        return f"{self.base} again"
 
     @property
     def primary(self) -> Metric:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from quantum_control.validation.plan import ResourcePlan
 
 BLOCKS, COURSES, PACKAGE, SETTINGS = "blocks.csv", "courses.csv", "datapackage.json", "settings.json"
 
+ENDS = "ended.jsonl"
+"""One line for each time that the experiment was ended early."""
+
 FIXED = {
-    "pair": ("integer", "", "number of the pair, from 0; the same arrivals within it"),
+    "pair": ("integer", "", "number of the pair, from 0: blocks that are compared with each other"),
     "stretch": ("integer", "", "number of the stretch of pairs that share their conditions"),
     "arm": ("string", "", "who served the block"),
     "place": ("integer", "", "place in the order of the pair, from 0"),
@@ -31,8 +35,16 @@ FIXED = {
     "late": ("number", "s", "how late its load left, 99th percentile"),
     "control_cpu": ("number", "s", "processor time of what steered it"),
     "steps": ("integer", "", "steps of what steered it"),
+    "control_memory": (
+        "number",
+        "B",
+        "what the objects of what steered it held at its end, if measured",
+    ),
 }
 """Columns of every experiment: type, unit, and what it is."""
+
+LATER = frozenset({"control_memory"})
+"""Of them, those that data of an older version lack."""
 
 SAMPLED = {
     "pair": FIXED["pair"],
@@ -57,6 +69,7 @@ class Row:
     control_cpu: float
     steps: int
     metrics: Mapping[str, float]
+    control_memory: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,17 @@ class Sample:
     time: float
     size: float
     demand: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An experiment that was ended before it was over."""
+
+    time: float
+    """When; seconds since 1970."""
+    pairs: int
+    """Whole pairs until then."""
+    why: str
 
 
 class Records:
@@ -105,6 +129,8 @@ class Records:
         (folder / PACKAGE).write_text(json.dumps(package, indent=1) + "\n")
         self.rows = self._read()
         """All blocks of whole pairs, in the order in which they ran."""
+        with (folder / BLOCKS).open(encoding="utf-8") as file:
+            self._with_memory = "control_memory" in file.readline().strip().split(",")
 
     @property
     def pairs(self) -> set[int]:
@@ -126,7 +152,12 @@ class Records:
     def _cells(self, row: Row) -> list[object]:
         numbers = [f"{row.began:.3f}", f"{row.seconds:.4f}", f"{row.late:.6f}", f"{row.control_cpu:.6f}"]
         metrics = [f"{row.metrics[name]:.6g}" for name in self._names]
-        return [row.pair, row.stretch, row.arm, row.place, *numbers, row.steps, *metrics]
+        memory = (
+            []
+            if not self._with_memory
+            else ["" if row.control_memory is None else f"{row.control_memory:.0f}"]
+        )
+        return [row.pair, row.stretch, row.arm, row.place, *numbers, row.steps, *memory, *metrics]
 
     def _read(self) -> list[Row]:
         """Read the blocks; what an interruption has left of a pair is cut off."""
@@ -147,32 +178,62 @@ class Records:
 def read_rows(folder: Path, plan: ResourcePlan) -> list[Row]:
     """Blocks of an experiment, in the order in which they ran."""
     names = [metric.name for metric in plan.metrics]
-    rows = []
-    for cells in _lines(folder / BLOCKS, [*FIXED, *names]):
-        metrics = dict(zip(names, map(float, cells[len(FIXED) :]), strict=True))
-        pair, stretch, arm, place, began, seconds, late, cpu, steps = cells[: len(FIXED)]
-        rows.append(
-            Row(
-                int(pair),
-                int(stretch),
-                arm,
-                int(place),
-                float(began),
-                float(seconds),
-                float(late),
-                float(cpu),
-                int(steps),
-                metrics,
-            )
+    return [
+        Row(
+            pair=int(cells["pair"]),
+            stretch=int(cells["stretch"]),
+            arm=cells["arm"],
+            place=int(cells["place"]),
+            began=float(cells["began"]),
+            seconds=float(cells["seconds"]),
+            late=float(cells["late"]),
+            control_cpu=float(cells["control_cpu"]),
+            steps=int(cells["steps"]),
+            metrics={name: float(cells[name]) for name in names},
+            control_memory=float(cells["control_memory"]) if cells.get("control_memory") else None,
         )
-    return rows
+        for cells in _lines(folder / BLOCKS, [*FIXED, *names])
+    ]
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether there is anything to analyse: a row below the head."""
+    path = folder / BLOCKS
+    return path.exists() and path.read_text(encoding="utf-8").count("\n") > 1
+
+
+def add_end(folder: Path, end: End) -> None:
+    """Write down that an experiment was ended early."""
+    with (folder / ENDS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(end)) + "\n")
+
+
+def read_ends(folder: Path) -> list[End]:
+    """Each time that an experiment was ended early."""
+    path = folder / ENDS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [End(**json.loads(line)) for line in lines]
+
+
+def by_pair(rows: Iterable[Row]) -> dict[int, dict[str, Row]]:
+    """Blocks by the number of their pair, and by their arm."""
+    found: dict[int, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        found[row.pair][row.arm] = row
+    return dict(found)
 
 
 def read_samples(folder: Path) -> list[Sample]:
     """Courses of the pairs that keep them."""
     return [
-        Sample(int(pair), arm, float(at), float(size), float(demand))
-        for pair, arm, at, size, demand in _lines(folder / COURSES, list(SAMPLED))
+        Sample(
+            int(cells["pair"]),
+            cells["arm"],
+            float(cells["time"]),
+            float(cells["size"]),
+            float(cells["demand"]),
+        )
+        for cells in _lines(folder / COURSES, list(SAMPLED))
     ]
 
 
@@ -205,15 +266,15 @@ def _append(path: Path, rows: Sequence[Sequence[object]]) -> None:
         os.fsync(file.fileno())
 
 
-def _lines(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """Rows of a table; a last line that was cut off by a crash is removed from the file."""
+def _lines(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a table, by its columns; a last line that was cut off by a crash is removed from the file."""
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         path.write_text(whole, encoding="utf-8")
     head, *rows = list(csv.reader(whole.splitlines())) or [[]]
-    if head != list(columns):
+    if head not in (list(columns), [column for column in columns if column not in LATER]):
         raise ConfigError(
             f"{path}: its columns are {', '.join(head)}, not {', '.join(columns)}; give another --out"
         )
-    return rows
+    return [dict(zip(head, cells, strict=True)) for cells in rows]

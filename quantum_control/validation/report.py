@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from collections.abc import Sequence
 from math import isnan
 
 from quantum_control.validation import pictures
-from quantum_control.validation.analysis import OURS_OF, Analysis, Comparison
-from quantum_control.validation.plan import DEFAULT, Plan
+from quantum_control.validation.analysis import Analysis, Comparison
+from quantum_control.validation.plan import Plan
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -36,7 +37,7 @@ HEAD = (
 
 MODES = {
     "run": "",
-    "aa": " (A/A: the default against itself)",
+    "aa": " (A/A: one arm against itself)",
     "overhead": " (overhead: a controller that only looks)",
 }
 
@@ -62,7 +63,7 @@ def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> s
         parts.append(_table(HEAD, [_cells(one) for one in analysis.comparisons]))
         head, rows = _mean_rows(analysis)
         parts.append(_table(head, rows))
-        shown = [one for one in analysis.comparisons if one.ours == OURS_OF[analysis.mode]]
+        shown = [one for one in analysis.comparisons if one.ours == analysis.ours]
         shown = [one for one in shown if one.metric.role == "primary" and one.differences.size > 1]
         if shown:
             parts.append(pictures.distribution(shown))
@@ -87,6 +88,10 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
         f" (differences where a metric may be 0), with {100.0 * (1.0 - plan.alpha):g} % intervals."
         f" Plan {plan.fingerprint(analysis.resource)[:16]}."
     ]
+    lines += [
+        f"Ended early after {end.pairs} pairs, {time.strftime('%F %T', time.localtime(end.time))}: {end.why}."
+        for end in analysis.ends
+    ]
     if analysis.power is not None:
         found = analysis.power
         lines.append(
@@ -101,9 +106,11 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
             f" many or more come with a probability of {chance:.2g}, metrics of a block taken as independent."
         )
     for arm, (share, step) in analysis.control.items():
+        held = f", {analysis.memory[arm] / 1024.0:.0f} KiB of memory" if arm in analysis.memory else ""
         lines.append(
-            f"Control of {arm}: {1e3 * step:.3f} ms a step, {100.0 * share:.2f} % of one core here,"
-            f" {3600.0 * step:.2f} processor seconds an hour at one step a second."
+            f"Control of {arm}: {1e3 * step:.3f} ms a step; {100.0 * share:.2f} % of one core or"
+            f" {3600.0 * share:.1f} processor seconds an hour here, {3600.0 * step:.2f} at one step a"
+            f" second{held}."
         )
     return lines
 
@@ -146,9 +153,7 @@ def _checks(analysis: Analysis) -> tuple[Sequence[str], list[list[str]]]:
         "trend, p",
         "neighbours' correlation",
     )
-    mine = [
-        c for c in analysis.comparisons if c.ours == OURS_OF[analysis.mode] and c.metric.role == "primary"
-    ]
+    mine = [c for c in analysis.comparisons if c.ours == analysis.ours and c.metric.role == "primary"]
     rows = [
         [
             one.other,
@@ -171,7 +176,7 @@ def _mean_rows(analysis: Analysis) -> tuple[list[str], list[list[str]]]:
         *(f"{name}, {unit}" for name, unit in zip(names, units, strict=True)),
         "what it is",
     ]
-    arms = sorted(analysis.means, key=lambda arm: (arm != DEFAULT, arm))
+    arms = sorted(analysis.means, key=lambda arm: (arm != analysis.base, arm))
     rows = [
         [
             arm,
@@ -188,12 +193,18 @@ def _means(analysis: Analysis) -> list[str]:
     head, rows = _mean_rows(analysis)
     checks, found = _checks(analysis)
     return [
-        "Means over blocks; arms that did not run in every pair had other arrivals than the rest:",
+        f"Means over blocks{_unlike(analysis)}:",
         "",
         *map(_row, [head, ["---"] * len(head), *rows]),
         "",
         *map(_row, [checks, ["---"] * len(checks), *found]),
     ]
+
+
+def _unlike(analysis: Analysis) -> str:
+    if not analysis.plan.others:
+        return ""
+    return "; arms that did not run in every pair had other arrivals than the rest"
 
 
 def _row(cells: Sequence[str]) -> str:

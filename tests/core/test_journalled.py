@@ -64,3 +64,29 @@ def test_it_does_not_steer_where_nothing_could_be_kept(balancing, journal):
             steered.measure_state()
     assert balancing.snapshot() == {"weight": 5}
     assert balancing.steers_while_measuring
+
+
+def test_while_it_is_held_measuring_steers_no_longer_and_what_it_has_set_is_put_back(balancing, journal):
+    steered = Journalled(balancing, journal, "weights", "balancing", {})
+    for _ in range(3):
+        steered.measure_state()
+    assert balancing.snapshot() == {"weight": 7}
+    steered.hold()
+    steered.measure_state()
+    assert balancing.snapshot() == {"weight": 5}
+    assert len(journal.originals()) == 1  # whoever is killed now leaves something to look after
+    steered.go_on()
+    steered.measure_state()
+    assert balancing.snapshot() == {"weight": 6}
+    steered.put_back()
+    assert balancing.snapshot() == {"weight": 5}
+
+
+def test_a_hold_where_measuring_does_not_steer_does_nothing(balancing, journal):
+    balancing.steers_while_measuring = False
+    steered = Journalled(balancing, journal, "weights", "balancing", {})
+    steered.measure_state()
+    steered.hold()
+    steered.go_on()
+    assert not balancing.steers_while_measuring
+    assert balancing.snapshot() == {"weight": 5}

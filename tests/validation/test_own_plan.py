@@ -1,0 +1,147 @@
+"""What is run on a resource of one's own, and what is refused before anything is touched."""
+
+import json
+
+import pytest
+
+from quantum_control.core.errors import ConfigError
+from quantum_control.validation.experiment import mode
+from quantum_control.validation.own_plan import keep, kept, merged, only, prepare
+from quantum_control.validation.switchback import REPORTED
+
+HEAD = """
+[resources.web]
+kind = "connections"
+mode = "active"
+options = { dsn = "host=/nowhere user=pgbouncer password=secret" }
+interval = 2.0
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.toml"
+
+    def write(text=HEAD):
+        path.write_text(text, encoding="ascii")
+        return path
+
+    return write
+
+
+def test_blocks_are_thirty_intervals_after_a_wash_in_of_ten(config, tmp_path):
+    own = prepare(config(), None, tmp_path)
+    assert own.name == "web"
+    assert (own.of.bed["seconds"], own.of.bed["wash_in"]) == (60.0, 20.0)
+    assert own.pairs == 1000
+    assert own.folder == tmp_path / "web"
+
+
+def test_a_hold_off_makes_blocks_longer(config, tmp_path):
+    own = prepare(config(HEAD + "hold_off = 60.0\n"), None, tmp_path)
+    assert (own.of.bed["seconds"], own.of.bed["wash_in"]) == (300.0, 100.0)
+
+
+def test_length_and_number_can_be_given(config, tmp_path):
+    own = prepare(config(), "web", tmp_path, pairs=7, block=30.0, aa=True)
+    assert (own.of.bed["seconds"], own.of.bed["wash_in"], own.pairs) == (30.0, 20.0, 7)
+    assert own.folder == tmp_path / "web-aa"
+    assert mode(own.of, aa=True).all == ["held", "held again"]
+
+
+def test_the_plan_has_the_arms_of_the_configuration_and_none_of_its_secrets(config, tmp_path):
+    text = HEAD + 'physics_model = "coherent"\nauto_tune = true\n'
+    own = prepare(config(text), None, tmp_path)
+    assert own.of.arms["steered"] == "coherent, tuned online"
+    assert mode(own.of).all == ["held", "steered"]
+    assert "secret" not in json.dumps(own.plan.model_dump())
+    assert own.plan.family == 4
+
+
+def test_where_size_has_no_price_cost_is_compared_by_its_difference(config, tmp_path):
+    own = prepare(config(HEAD + "objective = { size = 0.0 }\n"), None, tmp_path)
+    assert own.of.primary.scale == "difference"
+    assert prepare(config(), None, tmp_path).of.primary.scale == "ratio"
+
+
+def test_metrics_that_are_not_reported_are_left_out(config, tmp_path):
+    plan = only(prepare(config(), None, tmp_path).plan, "web", {"throughput"})
+    names = {metric.name for metric in plan.of("web").metrics}
+    assert names & set(REPORTED) == {"throughput"}
+    assert {"cost", "size", "backlog", "failures"} < names
+
+
+def test_a_plan_is_kept_beside_its_data_and_read_again(config, tmp_path):
+    own = prepare(config(), None, tmp_path)
+    assert kept(tmp_path) is None
+    keep(own.plan, tmp_path)
+    assert kept(tmp_path).fingerprint("web") == own.plan.fingerprint("web")
+    (tmp_path / "plan.json").write_text("{}", encoding="ascii")
+    with pytest.raises(ConfigError, match="is no plan"):
+        kept(tmp_path)
+
+
+def test_what_the_configuration_changes_is_another_experiment(config, tmp_path):
+    def fingerprint(text):
+        return prepare(config(text), None, tmp_path).plan.fingerprint("web")
+
+    one = fingerprint(HEAD)
+    assert fingerprint(HEAD) == one
+    assert fingerprint(HEAD + 'physics_model = "coherent"\n') != one
+    assert fingerprint(HEAD.replace("nowhere", "elsewhere")) != one
+
+
+def test_resources_of_one_folder_are_one_family_of_tests(config, tmp_path):
+    two = HEAD + HEAD.replace("web", "db").replace("nowhere", "elsewhere")
+    web, db = (prepare(config(two), name, tmp_path) for name in ("web", "db"))
+    for own in (web, db):
+        own.folder.mkdir()
+        keep(own.plan, own.folder)
+    assert set(merged(tmp_path, web).resources) == {"web", "db"}
+    assert merged(tmp_path, web).family == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "resource", "told"),
+    [
+        pytest.param(
+            HEAD.replace('"active"', '"shadow"'),
+            "web",
+            r'mode: is "shadow".*set mode = "active"',
+            id="shadow",
+        ),
+        pytest.param(HEAD.replace('"active"', '"observe"'), "web", 'mode: is "observe"', id="observe"),
+        pytest.param(HEAD.replace('"active"', '"shadow"'), None, "none is in mode", id="none active"),
+        pytest.param(HEAD, "wub", "did you mean 'web'", id="unknown"),
+        pytest.param(
+            HEAD + HEAD.replace("web", "db"), None, "give one of web, db", id="several and none chosen"
+        ),
+        pytest.param(
+            HEAD
+            + 'budget = "all"\n'
+            + HEAD.replace("web", "db")
+            + 'budget = "all"\n[budgets.all]\ntotal = 10\n',
+            "web",
+            "'all' is shared with db",
+            id="a budget with others",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_the_reason(config, tmp_path, text, resource, told):
+    with pytest.raises(ConfigError, match=told):
+        prepare(config(text), resource, tmp_path)
+
+
+def test_all_errors_of_the_configuration_are_named_at_once(config, tmp_path):
+    text = HEAD.replace("active", "activ").replace(
+        "interval = 2.0", 'interval = 0\nphysics_model = "optical"'
+    )
+    with pytest.raises(ConfigError) as found:
+        prepare(config(text), None, tmp_path)
+    assert all(word in str(found.value) for word in ("mode", "interval", "physics_model"))
+    assert len(str(found.value).splitlines()) == 3
+
+
+def test_a_block_shorter_than_ten_intervals_is_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match="at least 10 intervals of the resource, 20 s"):
+        prepare(config(), None, tmp_path, block=5.0)
