@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantum_control.resources.buffer import BufferResource
     from quantum_control.resources.connections import ConnectionPoolResource
     from quantum_control.resources.executor import ResizableThreadPoolExecutor
+    from quantum_control.resources.gunicorn import GunicornResource
     from quantum_control.resources.limiter import AsyncLimiter
     from quantum_control.resources.loadbalancer import LoadBalancerResource
     from quantum_control.resources.memory import MemoryResource
@@ -40,6 +41,7 @@ _HOME = {
     "ConnectionPoolResource": "resources.connections",
     "Decision": "core.decision",
     "GuardSettings": "core.safety",
+    "GunicornResource": "resources.gunicorn",
     "LifecycleError": "core.errors",
     "LoadBalancerResource": "resources.loadbalancer",
     "MemoryResource": "resources.memory",
@@ -67,6 +69,7 @@ __all__ = [
     "ConnectionPoolResource",
     "Decision",
     "GuardSettings",
+    "GunicornResource",
     "LifecycleError",
     "LoadBalancerResource",
     "MemoryResource",

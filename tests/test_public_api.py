@@ -17,6 +17,7 @@ PUBLIC = [
     "ConnectionPoolResource",
     "Decision",
     "GuardSettings",
+    "GunicornResource",
     "LifecycleError",
     "LoadBalancerResource",
     "MemoryResource",

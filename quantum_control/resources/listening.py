@@ -103,13 +103,13 @@ def _sockets(proc: Path) -> tuple[Mapping[int, Place], Mapping[int, int]]:
     """Listening sockets of this network namespace by inode, and user ids by inode."""
     places, owners = {}, {}
     for name in ("tcp", "tcp6"):
-        for fields in _table(proc / "net" / name):
+        for fields in table(proc / "net" / name):
             if len(fields) > 9 and fields[3] == LISTENS:
                 address, _, port = fields[1].partition(":")
                 inode = int(fields[9])
                 places[inode] = Place(host=_address(address), port=int(port, 16))
                 owners[inode] = int(fields[7])
-    for fields in _table(proc / "net" / "unix"):
+    for fields in table(proc / "net" / "unix"):
         # A name that begins with @ is in no file system.
         if len(fields) > 7 and int(fields[3], 16) & ACCEPTS and fields[7].startswith("/"):
             inode = int(fields[6])
@@ -121,9 +121,10 @@ def _sockets(proc: Path) -> tuple[Mapping[int, Place], Mapping[int, int]]:
     return places, owners
 
 
-def _table(path: Path) -> list[list[str]]:
+def table(path: Path, skip: int = 1) -> list[list[str]]:
+    """Words of each line of a table of the kernel, behind its heading; none if it cannot be read."""
     try:
-        return [line.split() for line in path.read_text("utf-8", "replace").splitlines()[1:]]
+        return [line.split() for line in path.read_text("utf-8", "replace").splitlines()[skip:]]
     except OSError:
         return []
 
