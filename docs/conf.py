@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from quantum_control import __version__
@@ -13,7 +14,7 @@ project = "quantum_control"
 copyright = "the quantum_control maintainers, Apache-2.0"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -28,9 +29,15 @@ myst_heading_anchors = 3
 # library, or private, and have no page here.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r".*")]
+# Names that a module imports for its annotations only are looked for by their last part: several have it.
+suppress_warnings = ["ref.python"]
 
+# `words` in docstrings are code.
+default_role = "code"
 napoleon_google_docstring = False
 autodoc_typehints = "description"
+# Modules are headings; their contents would make the site's own contents a hundred times as long.
+toc_object_entries = False
 autodoc_member_order = "bysource"
 # Standard-library docstrings are no markup of ours.
 autodoc_inherit_docstrings = False
