@@ -8,16 +8,19 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
-from quantum_control.resources.memory_need import MemoryNeed, MemoryReading
+from quantum_control.resources.idle_memory import IdleMemory
+from quantum_control.resources.memory_need import FEEL, MemoryNeed, MemoryReading
 from quantum_control.resources.stock import Stock
 from quantum_control.sources.cgroups import MemoryGroup, memory_group
 from quantum_control.sources.pressure import Pressure, Stalled
+from quantum_control.sources.touched import TouchedMemory
 
 _log = logging.getLogger("quantum_control")
 
@@ -40,6 +43,9 @@ FIXED = {
     2: ("anon", "shmem", "unevictable", "file_dirty", "file_writeback", "slab_unreclaimable", "kernel_stack"),
 }
 """By version: lines of memory.stat that add up to what cannot be taken at once, without any swapping."""
+
+MAPPED = {1: "total_mapped_file", 2: "file_mapped"}
+"""By version: file pages in the page tables of some process, each counted once."""
 
 REFAULTED = {
     1: ("total_workingset_refault_file", "total_workingset_refault_anon"),
@@ -110,6 +116,7 @@ class CgroupMemory(Resource):
         self._size = self._found
         self._need = MemoryNeed()
         self._stock = Stock()
+        self._idle = IdleMemory(TouchedMemory(group.folder), clock)
         self._last: tuple[float, Stalled, int, int] | None = None  # clock, stall, refaults and floor
         self._floor = 0
         self._reading: MemoryReading | None = None
@@ -138,14 +145,15 @@ class CgroupMemory(Resource):
         growth = max(0, fixed - last[3])
         reserve = max(RESERVE, RESERVE_SHARE * fixed, GROWTHS * growth)
         self._floor = min(round(fixed + reserve), self._found)
+        taken, self._taken = self._taken, 0
         self._reading = MemoryReading(
             usage=usage,
             floor=self._floor,
             refaulted=refaults - last[2],
             stalled=stalled.some - last[1].some,
             seconds=now - last[0],
+            idle=self._idle.update(usage - fixed, stat.get(MAPPED[version], 0), taken),
         )
-        taken, self._taken = self._taken, 0
         need = self._need.update(self._reading, taken)
         if usage > self._size and not taken:
             self._bound()  # the size was kept: what has grown beyond it since is taken again
@@ -207,7 +215,11 @@ class CgroupMemory(Resource):
             self._left = self._read(self._limit)
         elif target < usage:
             try:
-                self._write(str(target))
+                # The kernel gives up at the first look that finds nothing; the next one goes on from there.
+                left, before = usage, inf
+                while target < left <= before - FEEL:
+                    self._write(str(target))
+                    before, left = left, self._number(self._usage)
             finally:
                 self._set_back()
         self._taken = max(0, usage - self._number(self._usage))

@@ -16,6 +16,9 @@ SAVED, OWED = 30.0, 10.0
 DEAR = 5e-9
 """Seconds of stall per byte that was missed, before it is known: 200 MB/s, of a slow disk."""
 
+SURE = 4 << 20
+"""Bytes missed that weigh as much as DEAR: the stall of a few pages is that of one access, not of a byte."""
+
 SIGN_REFAULT = 0.01
 """Share of the usage that had been taken and was read again within an interval."""
 
@@ -25,6 +28,9 @@ all pages seem alike, and it takes the wrong ones; what it takes at the second, 
 
 FIRST_STEP, LARGEST_STEP = 0.005, 0.10
 """Share of the memory that is taken in the tries after them; doubled each time that it was not missed."""
+
+LOOKS = 4
+"""Intervals after which what nobody has touched in all of them is idle."""
 
 LEAST_CHANCE = 1.0 / 8.0
 """Chance of being missed that the next bytes are given at least, however many were not."""
@@ -57,6 +63,8 @@ class MemoryReading:
     """Seconds of the interval in which some task waited for memory."""
     seconds: float
     """Length of the interval."""
+    idle: int | None = None
+    """Bytes known not to have been touched in LOOKS intervals; None where that cannot be known."""
 
 
 class MemoryNeed:
@@ -68,7 +76,9 @@ class MemoryNeed:
     steps, the place where it happened is remembered and approached slowly,
     pages read again are a sign as well, and what is lost to trying is
     charged to an allowance: no more is tried than it could pay for, at the
-    chance that it is missed.
+    chance that it is missed. Where it is known what is idle (as in
+    Lagar-Cavilla et al., "Software-Defined Far Memory", ASPLOS 2019), that is
+    tried and nothing else, under the same allowance.
     """
 
     def __init__(self) -> None:
@@ -82,7 +92,7 @@ class MemoryNeed:
         self._hold = HOLD
         self._wait = HOLD  # intervals until the next try
         self._allowance = 0.0  # seconds of stall that may be lost to trying
-        self._price = DEAR  # seconds of stall per byte taken that was missed
+        self._paid, self._missed = DEAR * SURE, float(SURE)  # stall at signs, s, and bytes read again there
 
     def update(self, reading: MemoryReading, taken: int) -> int:
         """Return the need after another interval, at whose beginning `taken` bytes were taken."""
@@ -99,23 +109,38 @@ class MemoryNeed:
         self.take = 0
         self.need = max(self.need, usage)  # unless it is tried below
         if missed or reading.stalled > SIGN_STALL * reading.seconds:
-            self._give_back(usage, taken, reading.stalled)
+            self._give_back(usage, taken, reading)
         elif self._wait:
             self._wait -= 1
+        elif reading.idle is not None:
+            self._take_idle(usage, reading.idle)
         elif self._allowance >= self._price * FEEL:
             self._try_without(usage)
         self.need = max(self.need, reading.floor)
         return self.need
 
-    def _give_back(self, usage: int, taken: int, stalled: float) -> None:
+    @property
+    def _price(self) -> float:
+        """Seconds of stall per byte that is missed."""
+        return self._paid / self._missed
+
+    def _give_back(self, usage: int, taken: int, reading: MemoryReading) -> None:
         if taken:  # else it is the tail of one before, or they need more than ever
             again = self._scarce and usage < NEAR * self._scarce
             self._hold = min(2 * self._hold, LONGEST_HOLD) if again else HOLD
             self._scarce = float(usage)
-            self._price = max(stalled / taken, 0.9 * self._price)
+            self._paid = 0.9 * self._paid + reading.stalled
+            self._missed = 0.9 * self._missed + reading.refaulted
         self._wait = self._hold
         self._tries = 0
         self.need = round(ROOM * max(self._peak, usage))
+
+    def _take_idle(self, usage: int, idle: int) -> None:
+        chance = max(LEAST_CHANCE, 1.0 / (LOOKS + self._tries + 2))  # as below
+        take = min(idle, round(self._allowance / (chance * self._price)))
+        if take >= FEEL:
+            self.take = take
+            self.need = usage - idle
 
     def _try_without(self, usage: int) -> None:
         step = min(FIRST_STEP * 2.0 ** (self._tries - 2), LARGEST_STEP) if self._tries > 1 else 0.0

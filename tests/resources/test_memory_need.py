@@ -11,7 +11,9 @@ from quantum_control.resources.memory_need import (
     LARGEST_STEP,
     LEAST_CHANCE,
     LONGEST_HOLD,
+    LOOKS,
     NEAR_STEP,
+    SAVED,
     SIGN_STALL,
     STALL_ALLOWANCE,
     MemoryNeed,
@@ -24,8 +26,8 @@ MIB = 1 << 20
 class Group:
     """Uses what it is left, misses what it is short of `hot`, and stalls `stall` seconds per byte missed."""
 
-    def __init__(self, usage=200 * MIB, hot=0, stall=0.0):
-        self.usage, self.hot, self.stall = usage, hot, stall
+    def __init__(self, usage=200 * MIB, hot=0, stall=0.0, told=False):
+        self.usage, self.hot, self.stall, self.told = usage, hot, stall, told
         self.need = MemoryNeed()
         self.stalled = 0.0
 
@@ -35,7 +37,8 @@ class Group:
         missed = max(0, self.hot - self.usage)
         self.usage += missed
         self.stalled = self.stall * missed
-        self.need.update(MemoryReading(self.usage, floor, missed, self.stalled, 1.0), taken)
+        idle = max(0, self.usage - self.hot) if self.told else None
+        self.need.update(MemoryReading(self.usage, floor, missed, self.stalled, 1.0, idle), taken)
         return taken
 
     def steps(self, count, **options):
@@ -134,6 +137,32 @@ def test_a_need_that_has_shrunk_is_found_again():
     group.hot = 60 * MIB
     group.steps(100)
     assert group.usage < 90 * MIB
+
+
+def test_what_is_known_to_be_idle_is_taken_at_once_and_nothing_else_is():
+    group = Group(hot=60 * MIB, stall=DEAR, told=True)
+    group.steps(HOLD + 20)
+    assert group.usage == pytest.approx(60 * MIB, abs=FEEL)
+    assert group.stalled == 0.0
+    group.hot = group.usage
+    assert not any(group.steps(100))
+
+
+def test_no_more_idle_memory_is_taken_than_could_be_paid_for():
+    group = Group(usage=2000 * MIB, told=True)
+    tries = 0
+    for second in range(1, 31):
+        taken = group.step()
+        chance = max(LEAST_CHANCE, 1.0 / (LOOKS + tries + 2))
+        assert taken * DEAR * chance <= 1.001 * STALL_ALLOWANCE * second
+        tries += taken > 0
+    assert tries > 20
+
+
+def test_the_stall_of_a_few_pages_is_not_taken_for_the_price_of_every_byte():
+    group = Group(hot=200 * MIB, stall=40 * DEAR)  # at that price, FEEL costs more than can be saved up
+    assert FEEL * 40 * DEAR > STALL_ALLOWANCE * SAVED
+    assert sum(bool(each) for each in group.steps(200)) > 4
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.25, 60.0])
