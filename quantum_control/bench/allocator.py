@@ -38,7 +38,7 @@ def java() -> str | None:
 
 
 @cache
-def _classes() -> tempfile.TemporaryDirectory[str]:
+def classes() -> tempfile.TemporaryDirectory[str]:
     """Where the compiled program is: compiling it in each JVM would be part of what is measured."""
     folder = tempfile.TemporaryDirectory(prefix="quantum-control-java-")
     subprocess.run(  # noqa: S603 - our own program
@@ -90,7 +90,7 @@ class Allocator:
                 executable,
                 *options,
                 "-cp",
-                _classes().name,
+                classes().name,
                 SOURCE.stem,
                 place,
                 f"{requests:g}",

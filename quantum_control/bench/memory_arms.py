@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import nan, sqrt
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.resource import Resource
+from quantum_control.daemon.shadow import Shadow
 from quantum_control.resources.heap_sizing import GIB, PRICE
 from quantum_control.resources.jvm_heap import FLAG, MIN_HEAP, JvmHeap
 from quantum_control.resources.jvm_local import LocalJvm
+from quantum_control.resources.jvm_reading import Jvm
 
 MIB = 2**20
 
@@ -25,8 +27,8 @@ DEFAULT, RULE = "default", "square-root rule"
 
 MODELS = ("optomechanical", "parametric", "coherent")
 
-RATE_MEMORY = 0.95**INTERVAL
-"""Weight of the past in MemBalancer's allocation rate: .95 a second."""
+RATE_MEMORY = 0.95
+"""Weight of the past in MemBalancer's allocation rate, a second."""
 
 SPEED_MEMORY = 0.5
 """The same of its collecting speed, from one collection to the next."""
@@ -66,9 +68,10 @@ class Rule(Steering):
     collection) by `SPEED_MEMORY`, c is the price of a byte.
     """
 
-    def __init__(self, pid: int, price: float) -> None:
+    def __init__(self, jvm: Jvm, price: float, interval: float = INTERVAL) -> None:
         super().__init__()
-        self._jvm = LocalJvm(pid)
+        self._jvm = jvm
+        self._memory = RATE_MEMORY**interval
         self._price = price / GIB
         self._last = self._jvm.read()
         self._rate = self._speed = nan
@@ -78,7 +81,7 @@ class Rule(Steering):
         now, last = self._jvm.read(), self._last
         self._last = now
         rate = (now.allocated - last.allocated) / (now.time - last.time)
-        self._rate = rate if self._rate != self._rate else rate + RATE_MEMORY * (self._rate - rate)
+        self._rate = rate if self._rate != self._rate else rate + self._memory * (self._rate - rate)
         self._pending += now.collector_seconds - last.collector_seconds
         collections = (now.collections - last.collections) / 3.0  # ZGC pauses three times
         if collections >= 1.0 and self._pending > 0.0 and now.live == now.live:
@@ -93,12 +96,44 @@ class Rule(Steering):
 
 
 class Ours(Steering):
-    """The controller with one of its laws."""
+    """The controller with one of its laws.
 
-    def __init__(self, pid: int, model: str, price: float) -> None:
+    Parameters
+    ----------
+    jvm
+        What is steered.
+    model, price
+        Its law; cores that one GiB is worth.
+    interval
+        Seconds between steps.
+    tuned
+        Whether it tunes itself.
+    watched
+        Whether it only looks, and changes nothing.
+    clock
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        jvm: Jvm,
+        model: str,
+        price: float,
+        *,
+        interval: float = INTERVAL,
+        tuned: bool = False,
+        watched: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
-        self.resource: Resource = JvmHeap(pid, price=price)
-        self.controller = QuantumController(self.resource, model, interval=INTERVAL)
+        self.resource: Resource = JvmHeap(jvm=jvm, price=price, clock=clock)
+        self.controller = QuantumController(
+            Shadow(self.resource) if watched else self.resource,
+            model,
+            auto_tune=tuned,
+            interval=interval,
+            clock=clock,
+        )
 
     def _step(self) -> None:
         self.controller.optimize()
@@ -118,7 +153,7 @@ ARMS = (DEFAULT, *SOFT, RULE, *MODELS)
 def start(name: str, pid: int, price: float = PRICE) -> Steering:
     """What steers in the arm `name`."""
     if name == RULE:
-        return Rule(pid, price)
+        return Rule(LocalJvm(pid), price)
     if name in MODELS:
-        return Ours(pid, name, price)
+        return Ours(LocalJvm(pid), name, price)
     return Still()

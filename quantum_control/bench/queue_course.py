@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from quantum_control.bench.network_bed import BOTTLENECK, FRAME, NetworkBed
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import SensorError
 from quantum_control.core.safety import GuardSettings
+from quantum_control.daemon.shadow import Shadow
 from quantum_control.resources.netlink import ROOT, Netlink
 from quantum_control.resources.queue_limit import QueueLimit
 
@@ -35,7 +36,7 @@ class Course:
 
     rates: tuple[float, ...] = (10e6, 100e6)
     """Of the bottleneck, in turns, bit/s."""
-    seconds: float = 4.0
+    seconds: float = 6.0
     """Length of a phase."""
     warm_up: float = 1.5
     """Seconds at the last of the rates before the first phase, for TCP to settle."""
@@ -46,7 +47,7 @@ class Course:
     target: float = 0.01
     """Seconds that what is steered may wait at most: the round trip over the square root of the number
     of connections (Appenzeller, Keslassy & McKeown, SIGCOMM 2004)."""
-    interval: float = 0.2
+    interval: float = 0.1
     """Seconds between steps of the control."""
 
     def settings(self) -> dict[str, object]:
@@ -72,27 +73,59 @@ class Phase:
     """Mean limit, bytes."""
 
 
-class _Steering:
-    """Steps of a controller, and what they cost."""
+class Steering:
+    """Steps of a controller on the bottleneck's queue, and what they cost.
 
-    def __init__(self, bed: NetworkBed, model: str, course: Course) -> None:
-        self._resource = QueueLimit(BOTTLENECK, netns=bed.netns, target_seconds=course.target)
+    Parameters
+    ----------
+    netns
+        Network namespace of the bottleneck, as a path.
+    model
+        Law, as the controller takes it.
+    target, interval
+        As of `Course`.
+    tuned
+        Whether it tunes itself.
+    watched
+        Whether it only looks, and changes nothing.
+    clock
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        netns: str,
+        model: str,
+        *,
+        target: float,
+        interval: float,
+        tuned: bool = False,
+        watched: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._resource = QueueLimit(BOTTLENECK, netns=netns, target_seconds=target, clock=clock)
         self._controller = QuantumController(
-            self._resource,
+            Shadow(self._resource) if watched else self._resource,
             model,
-            interval=course.interval,
+            auto_tune=tuned,
+            interval=interval,
             guard=GuardSettings(slew_down=SLEW_DOWN, dead_band=DEAD_BAND),
+            clock=clock,
         )
         self.cpu = 0.0
+        """Processor seconds of the steps."""
         self.sizes: list[int] = []
+        """Limit after each, bytes."""
 
     def step(self) -> None:
+        """An interval has passed."""
         began = time.thread_time()
         decision = self._controller.optimize()
         self.cpu += time.thread_time() - began
         self.sizes.append(decision.allowed)
 
     def close(self) -> None:
+        """Put the limit back as it was found."""
         self._controller.stop()
         self._resource.release()
 
@@ -116,7 +149,9 @@ def run(
     limits = limits or {}
     with NetworkBed(before, distance=course.distance, limit=limits.get(before, DEFAULT)) as bed:
         bed.listen()
-        steering = _Steering(bed, model, course) if model else None
+        steering = (
+            Steering(bed.netns, model, target=course.target, interval=course.interval) if model else None
+        )
         netlink = Netlink(bed.netns)
         index = netlink.link(BOTTLENECK).index
         marks = []
@@ -160,7 +195,7 @@ def figures(phase: Phase) -> Mapping[str, float]:
     }
 
 
-def _pass(until: float, steering: _Steering | None, interval: float) -> None:
+def _pass(until: float, steering: Steering | None, interval: float) -> None:
     """Let time pass, with a step of the control every interval."""
     while (left := until - time.monotonic()) > 0.0:
         if steering is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from math import nan
 from pathlib import Path
 from typing import NamedTuple
@@ -165,15 +166,23 @@ class LocalJvm:
         Process id.
     timeout
         Seconds for an answer.
+    counters
+        What reads the JVM's counters (`WANTED`), where it is not the file itself.
 
     Needs the user of the JVM, or root. The JVM needs no option, and starts
     nothing but the socket that every `jcmd` makes it open.
     """
 
-    def __init__(self, pid: int, *, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        pid: int,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        counters: Callable[[], Values] | None = None,
+    ) -> None:
         self.pid = pid
         self._attach = JvmAttach(pid, timeout=timeout)
-        self._counters = hsperfdata.Counters(pid, WANTED)
+        self._counters = counters or hsperfdata.Counters(pid, WANTED).read
         self._threads = CollectorThreads(pid)
         self._valleys: deque[float] = deque(maxlen=VALLEYS)
         self._last: tuple[float, int, int] | None = None  # time, bytes used, pauses
@@ -189,7 +198,7 @@ class LocalJvm:
         SensorError
             The JVM is gone or does not answer.
         """
-        counters = self._counters.read()
+        counters = self._counters()
         info = parse_heap_info(self._attach.jcmd("GC.heap_info"))
         frequency = _number(counters, "sun.os.hrt.frequency")
         time = self._uptime(counters, frequency)

@@ -15,6 +15,8 @@ from quantum_control.core.errors import ConfigError, unknown_name
 
 BEDS: Mapping[str, str] = {
     "threads": "quantum_control.validation.beds.threads:ThreadsBed",
+    "buffer": "quantum_control.validation.beds.buffer:BufferBed",
+    "memory": "quantum_control.validation.beds.memory:MemoryBed",
 }
 """Where the real part of each resource is; imported when it is used."""
 

@@ -1,3 +1,5 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.util.Random;
 import java.util.concurrent.locks.LockSupport;
@@ -10,6 +12,10 @@ import java.util.concurrent.locks.LockSupport;
  * allocates its share, keeps some of it in the live set and does a little work with it. Its latency
  * counts from when it was due, so that a pause is charged to all who wait for its end. Prints "ready"
  * once the first live set is filled; the phases begin when a line comes in on standard input.
+ *
+ * <p>Without phases it serves one after the other as they come in on standard input, a line each:
+ * seed seconds live-MiB allocated-MiB-per-second. What it answers is a line as well: when each request
+ * was due and how long it took, in microseconds.
  */
 public final class Allocator {
     private static final int CHUNK = 2048;
@@ -31,6 +37,10 @@ public final class Allocator {
                 Double.parseDouble(parts[0]), Double.parseDouble(parts[1]), Double.parseDouble(parts[2])
             };
         }
+        if (phases.length == 0) {
+            serve(perSecond);
+            return;
+        }
         resize((int) (phases[0][1] * PER_MIB));
         System.out.println("ready");
         if (System.in.read() < 0) {
@@ -42,18 +52,7 @@ public final class Allocator {
         double end = 0.0;
         for (int phase = 0; phase < phases.length; phase++) {
             end += phases[phase][0];
-            int keep = (int) (phases[phase][1] * PER_MIB);
-            int chunks = (int) Math.round(phases[phase][2] * PER_MIB / perSecond);
-            for (; due < end; due += -Math.log(1.0 - random.nextDouble()) / perSecond) {
-                waitUntil(began + (long) (due * 1e9));
-                if (live.length != keep) {
-                    resize(keep);
-                }
-                request(chunks, random);
-                long latency = System.nanoTime() - began - (long) (due * 1e9);
-                log.append(phase).append(' ').append((long) (due * 1e6)).append(' ').append(latency / 1000);
-                log.append('\n');
-            }
+            due = run(phases[phase], phase + " ", "\n", due, end, began, perSecond, random, log);
         }
         if (!file.equals("-")) {
             try (PrintStream out = new PrintStream(file)) {
@@ -61,6 +60,46 @@ public final class Allocator {
             }
         }
         System.out.println("done " + (checksum & 1));
+    }
+
+    private static void serve(double perSecond) throws Exception {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        System.out.println("ready");
+        for (String line; (line = in.readLine()) != null; ) {
+            String[] parts = line.split(" ");
+            double[] phase = {
+                Double.parseDouble(parts[1]), Double.parseDouble(parts[2]), Double.parseDouble(parts[3])
+            };
+            StringBuilder log = new StringBuilder();
+            Random random = new Random(Long.parseLong(parts[0]));
+            run(phase, "", " ", 0.0, phase[0], System.nanoTime(), perSecond, random, log);
+            System.out.println(log);
+        }
+    }
+
+    /** Serves what is due before the end of a phase; when the first request of the next one is due. */
+    private static double run(
+            double[] phase,
+            String before,
+            String after,
+            double due,
+            double end,
+            long began,
+            double perSecond,
+            Random random,
+            StringBuilder log) {
+        int keep = (int) (phase[1] * PER_MIB);
+        int chunks = (int) Math.round(phase[2] * PER_MIB / perSecond);
+        for (; due < end; due += -Math.log(1.0 - random.nextDouble()) / perSecond) {
+            waitUntil(began + (long) (due * 1e9));
+            if (live.length != keep) {
+                resize(keep);
+            }
+            request(chunks, random);
+            long latency = System.nanoTime() - began - (long) (due * 1e9);
+            log.append(before).append((long) (due * 1e6)).append(' ').append(latency / 1000).append(after);
+        }
+        return due;
     }
 
     private static void request(int chunks, Random random) {

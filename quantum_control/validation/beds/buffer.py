@@ -1,0 +1,270 @@
+"""A real queue before a link whose rate changes, in short blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from math import exp
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from quantum_control.bench.network_bed import BOTTLENECK, SERVER, NetworkBed
+from quantum_control.bench.queue_course import DEFAULT as KERNEL_DEFAULT
+from quantum_control.bench.queue_course import Steering
+from quantum_control.core.errors import SensorError
+from quantum_control.demo.arms import Stopwatch
+from quantum_control.resources.netlink import ROOT, Netlink, Qdisc
+from quantum_control.resources.queue_kinds import KINDS
+from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.beds.transfers import Sink, Transfers
+from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED
+
+BEST, PEER = "best fixed", "peer"
+
+LONGEST_DRAIN = 10.0
+"""Seconds for which the last packets of a block are waited for: longer than the default's queue is."""
+
+POLL = 0.005
+"""Seconds between two looks whether they have arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a block is like."""
+
+    rates: tuple[float, float]
+    """Of the bottleneck, before and after the change, bit/s."""
+    change: float
+    """Seconds from the end of the wash-in."""
+    begins: list[float]
+    """Seconds into the wash-in at which each connection is opened."""
+
+
+class Line:
+    """A bottleneck, and what sets its queue's limit; its time stands still between two blocks.
+
+    Parameters
+    ----------
+    settings
+        Of the bed.
+    limits
+        Limit (bytes) of each rate, told with the rate; None where it is not touched.
+    law
+        What steers it; "" for nothing.
+    watched
+        Whether the law only looks.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        limits: Callable[[float], int] | None = None,
+        law: str = "",
+        *,
+        watched: bool = False,
+    ) -> None:
+        self._settings = settings
+        self.limits = limits
+        self._clock = Stopwatch()
+        self._clock.halt()
+        self._due = 0.0  # moment of the next step
+        self._samples: list[tuple[float, float, float]] = []
+        with ExitStack() as stack:
+            rate = float(settings["rates"][0])
+            self._bed = stack.enter_context(
+                NetworkBed(rate, distance=settings["distance"], limit=KERNEL_DEFAULT)
+            )
+            self._sink = Sink(self._bed.server, SERVER)
+            stack.callback(self._sink.close)
+            self._netlink = Netlink(self._bed.netns)
+            stack.callback(self._netlink.close)
+            self._index = self._netlink.link(BOTTLENECK).index
+            self._steering: Steering | None = None
+            if law:
+                self._steering = Steering(
+                    self._bed.netns,
+                    law,
+                    target=settings["target"],
+                    interval=settings["interval"],
+                    tuned=True,
+                    watched=watched,
+                    clock=self._clock,
+                )
+                stack.callback(self._steering.close)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Take the network away."""
+        self._stack.close()
+
+    def play(self, course: Course) -> Block:
+        """Send through a wash-in and the block."""
+        settings, steering = self._settings, self._steering
+        if steering is not None:
+            steering.cpu, steering.sizes = 0.0, []
+        self._samples = []
+        self._rate(course.rates[0])
+        self._due = time.monotonic() + settings["interval"]
+        self._clock.go()
+        try:
+            with self._bed.probe(settings["probe"]) as probe:
+                with Transfers(self._bed.client, self._sink, course.begins):
+                    self._pass(settings["wash_in"])
+                    began, sent = time.monotonic(), self._queue().sent_bytes
+                    self._pass(course.change)
+                    changed = time.monotonic()
+                    self._rate(course.rates[1])
+                    self._pass(settings["seconds"] - (changed - began))
+                    ended, sent = time.monotonic(), self._queue().sent_bytes - sent
+                # What waits is part of the block: those who waited longest are the last to arrive.
+                self._drain()
+        finally:
+            self._clock.halt()
+        could = (course.rates[0] * (changed - began) + course.rates[1] * (ended - changed)) / 8.0
+        left, delays = probe.delays()
+        inside = delays[(left >= began) & (left < ended)]
+        arrived = inside[np.isfinite(inside)]
+        if not arrived.size:
+            raise SensorError("no packet of the probe has arrived")
+        p50, p95 = np.percentile(arrived, [50.0, 95.0]).tolist()
+        limits = [limit for at, limit, _ in self._samples if began <= at < ended]
+        return Block(
+            metrics={
+                "delay_p95": p95,
+                "delay_p50": p50,
+                "delay_mean": float(arrived.mean()),
+                "unused": 1.0 - sent / could,
+                "lost": 1.0 - arrived.size / inside.size,
+                "limit": float(np.mean(limits)),
+            },
+            control_cpu=steering.cpu if steering is not None else 0.0,
+            steps=len(steering.sizes) if steering is not None else 0,
+            course=[(at - began, limit, waiting) for at, limit, waiting in self._samples if at >= began],
+        )
+
+    def _rate(self, rate: float) -> None:
+        """Change the rate; the limit as well, if it is told."""
+        self._bed.set_rate(rate, self.limits(rate) if self.limits is not None else None)
+
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, with a step of the control, and a look at the queue, every interval."""
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            if now >= self._due:
+                self._due = max(self._due + self._settings["interval"], now)
+                if self._steering is not None:
+                    self._steering.step()
+                self._look()
+            time.sleep(max(0.0, min(until, self._due) - time.monotonic()))
+
+    def _drain(self) -> None:
+        """Wait for the last packets, under control as before."""
+        until = time.monotonic() + LONGEST_DRAIN
+        while self._queue().backlog_bytes:
+            if time.monotonic() > until:
+                raise SensorError(f"the queue has not drained after {LONGEST_DRAIN:g} s")
+            self._pass(POLL)
+
+    def _look(self) -> None:
+        queue = self._queue()
+        limit = KINDS[queue.kind].limit(queue.options)
+        self._samples.append((time.monotonic(), float(limit), float(queue.backlog_bytes)))
+
+    def _queue(self) -> Qdisc:
+        """The queue of the bottleneck, with its counts."""
+        queue = self._netlink.qdisc(self._index, ROOT)
+        if queue is None:
+            raise SensorError(f"{BOTTLENECK} has lost its queue discipline")
+        return queue
+
+
+class BufferBed(Bed):
+    """Connections through a bottleneck, whose rate changes within each block.
+
+    One network for each arm: client, router and server in namespaces of
+    their own (`bench.network_bed`). The connections are new in each block, so
+    that TCP remembers nothing; the limit, and what a controller has learnt, stay.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self._stack = ExitStack()
+        self._arms: dict[str, Line] = {}
+
+    def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
+        """Play some of the turns to `auto`, and to fixed limits: the best carries the same, at least delay.
+
+        Delay grows with the limit and so does what is carried, so that this is the one limit which
+        carries as much as `auto` does; it is interpolated between those that were played.
+        """
+        turns = turns[:: max(1, len(turns) // self.settings["calibration"])]
+        least, most, count = self.settings["candidates"]
+        candidates = np.rint(np.geomspace(least, most, count)).astype(int).tolist()
+        tell(f"looking for the best fixed limit: {len(turns)} blocks at each of {count}, and steered")
+        steered = self._carried(partial(Line, self.settings, law=OURS), turns, self.settings["learning"])
+        carried = [self._carried(partial(Line, self.settings, _always(limit)), turns) for limit in candidates]
+        # A larger limit does not carry less; what looks so is noise.
+        rising = np.maximum.accumulate(carried)
+        best = exp(float(np.interp(steered, rising, np.log(candidates))))
+        return {
+            "best_fixed": round(best),
+            "used_by_auto": round(steered, 4),
+            "used_by_limit": {
+                str(limit): round(used, 4) for limit, used in zip(candidates, carried, strict=True)
+            },
+        }
+
+    def _carried(self, make: Callable[[], Line], turns: list[Turn], learning: int = 0) -> float:
+        """Mean share of the link that was used in some turns; some are played before, to learn from."""
+        line = make()
+        try:
+            for turn in turns[:learning]:
+                line.play(self._course(turn))
+            return 1.0 - float(np.mean([line.play(self._course(each)).metrics["unused"] for each in turns]))
+        finally:
+            line.close()
+
+    def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
+        """Make the networks."""
+        best = int(calibration["best_fixed"])
+        distance = float(self.settings["distance"])
+        for name in arms:
+            if name in (DEFAULT, AGAIN):
+                line = Line(self.settings)
+            elif name == BEST:
+                line = Line(self.settings, _always(best))
+            elif name == PEER:
+                line = Line(self.settings, lambda rate: round(rate / 8.0 * distance))
+            else:
+                watched = name == WATCHED
+                line = Line(self.settings, law="auto" if watched else name, watched=watched)
+            self._stack.callback(line.close)
+            self._arms[name] = line
+
+    def run(self, arm: str, turn: Turn) -> Block:
+        """Play a wash-in and the block."""
+        return self._arms[arm].play(self._course(turn))
+
+    def _course(self, turn: Turn) -> Course:
+        settings, rng = self.settings, turn.arrivals()
+        rates = rng.permutation(settings["rates"]).tolist()
+        return Course(
+            (rates[0], rates[1]),
+            settings["seconds"] * rng.uniform(*settings["change"]),
+            (settings["opening"] * rng.random(settings["streams"])).tolist(),
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def _always(limit: int) -> Callable[[float], int]:
+    """The same limit (bytes) at each rate."""
+    return lambda _: limit

@@ -1,0 +1,134 @@
+"""The experiment on the heaps of real JVMs, in small: the machinery, not the outcome."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from integration.host_network import children
+from integration.local_jvm import WAY
+from integration.requirements import require
+
+from quantum_control.bench.allocator import Load, java
+from quantum_control.bench.memory import OPTIONS
+from quantum_control.bench.server_process import wait_until
+from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.resources.jvm_local import LocalJvm
+from quantum_control.validation.beds.memory import STEADY
+from quantum_control.validation.beds.service import Service
+from quantum_control.validation.command import command
+from quantum_control.validation.plan import committed
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
+
+PAIRS = 2
+
+SHORTER = {
+    "pilot = 30": "pilot = 0",
+    "warm_up = 10": "warm_up = 1",
+    "sizes = [200, 300, 450, 675, 1000]": "sizes = [300, 675]",
+    "learning = 4 ": "learning = 1 ",
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    require(java(), f"java is not installed; {WAY}")
+    before = children()
+    yield
+    assert children() == before
+
+
+@pytest.fixture
+def service():
+    made = Service([*OPTIONS, *STEADY], 200.0)
+    yield made
+    made.close()
+
+
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def stopped(service):
+    return wait_until(lambda: state(service.pid) == "T")
+
+
+def served(service, load, seed=1):
+    service.serve(load, seed)
+    rows = None
+    while rows is None:
+        rows = service.served(1.0)
+    return rows
+
+
+def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
+    text = committed()
+    for line, shorter in SHORTER.items():
+        assert line in text
+        text = text.replace(line, shorter)
+    plan = tmp_path / "small.toml"
+    plan.write_text(text)
+    given = ["memory", "--pairs", str(PAIRS), "--out", str(tmp_path / "out"), "--plan", str(plan), "--json"]
+    done = CliRunner().invoke(command, given, catch_exceptions=False)
+    found = json.loads(done.stdout)[0]
+    assert found["pairs"] == PAIRS
+    for arm, means in found["means"].items():
+        assert 60 * 2**20 <= means["heap"] <= 1600 * 2**20, arm
+        assert means["cost"] == pytest.approx(means["collecting"] + 0.5 * means["heap"] / 2**30, rel=1e-4)
+        assert 0.0 < means["latency_mean"] <= means["latency_p99"]
+        assert 0.0 <= means["stalled"] <= 1.0
+    assert found["control"]["auto"]["step_seconds"] > 0.0
+    calibration = json.loads((tmp_path / "out" / "memory" / "calibration.json").read_text())
+    costs = {int(size): cost for size, cost in calibration["cost_by_size"].items()}
+    assert set(costs) == {300, 675}
+    assert costs[calibration["best_fixed"]] == min(costs.values())
+
+
+def test_the_same_seed_is_the_same_requests(service):
+    service.go()
+    load = Load(0.3, 20.0, 50.0)
+    one, other, another = served(service, load), served(service, load), served(service, load, seed=2)
+    assert one[:, 0].tolist() == other[:, 0].tolist() != another[:, 0].tolist()
+    assert (one[:, 1] > 0.0).all()
+
+
+def test_time_stands_still_while_it_is_stopped(service):
+    jvm = LocalJvm(service.pid, counters=service.counters)
+    service.go()
+    served(service, Load(0.3, 60.0, 400.0))
+    before = jvm.read()
+    service.halt()
+    assert stopped(service)
+    time.sleep(1.0)
+    service.go()
+    after = jvm.read()
+    assert state(service.pid) != "T"
+    # What passed is what it took to ask, and the 50 ms in which the JVM's own clock moves, not the stop.
+    assert 0.0 <= after.time - before.time < 0.5
+    served(service, Load(0.6, 60.0, 400.0))
+    later = jvm.read()
+    assert later.time > after.time
+    assert later.live < 300 * 2**20
+    service.halt()
+
+
+def test_a_program_that_fails_says_why():
+    with pytest.raises(ConfigError, match=r"did not start: .*Xnonsense"):
+        Service(["-Xnonsense"], 200.0)
+    small = Service(["-XX:+UseZGC", "-Xmx64m"], 200.0)
+    try:
+        small.go()
+        with pytest.raises(SensorError, match="OutOfMemoryError"):
+            served(small, Load(0.2, 500.0, 10.0))
+    finally:
+        small.close()
+
+
+def test_a_stopped_program_is_ended_as_well(service):
+    assert stopped(service)
+    service.close()
+    assert not Path(f"/proc/{service.pid}").exists()
