@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import numpy as np
 
 from quantum_control.bench.queue_course import DEFAULT, Course, run
 from quantum_control.bench.queue_results import Results, place, read, write
+from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
 
@@ -62,6 +64,7 @@ def title(arm: str) -> str:
 @click.option("--target", default=Course().target, show_default=True, help="Longest wait to steer for, s.")
 @click.option("--interval", default=Course().interval, show_default=True, help="Seconds between steps.")
 @click.option("--seed", default=1, show_default=True, help="Of the order of arms and phases.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Runs at the same time.")
 @click.option("--arm", "chosen", multiple=True, type=click.Choice(ARMS), help="Only these; by default all.")
 @AS_JSON
 def command(
@@ -73,6 +76,7 @@ def command(
     target: float,
     interval: float,
     seed: int,
+    jobs: int,
     chosen: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -80,7 +84,8 @@ def command(
 
     Each pair runs every arm, in an order drawn anew, with the same order of
     the rates. TCP connections (iperf3) keep the link busy, a probe measures what
-    a small packet waits. All of it in network namespaces of its own. Needs
+    a small packet waits. All of it in network namespaces of its own, so that --jobs
+    runs, each of which takes a fifth of a core, need not wait for one another. Needs
     root, iproute2, iperf3 and /dev/net/tun.
     """
     if not seconds >= 2.0:
@@ -89,13 +94,15 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     _agree(out / "settings.json", {**course.settings(), "seed": seed, "cores": os.cpu_count()})
     arms = chosen or ARMS
+    runs = []
     for pair in range(pairs):
         rng = np.random.default_rng((seed, pair))
         order = rng.permutation(course.rates).tolist()
         for arm in rng.permutation(ARMS).tolist():
             if arm in arms and not place(out, pair, arm).exists():
-                write(place(out, pair, arm), run(course, order, *_way(arm, course)))
-                click.echo(f"pair {pair + 1} of {pairs}: {title(arm)}", err=True)
+                name = f"pair {pair + 1} of {pairs}: {title(arm)}"
+                runs.append((name, partial(_make, place(out, pair, arm), course, order, arm)))
+    run_together(runs, jobs, lambda name: click.echo(name, err=True))
     results = Results(out, arms, pairs, course.rates)
     fixed = [arm for arm in arms if arm.isdigit()]
     if as_json:
@@ -109,7 +116,15 @@ def command(
     )
     if results.pairs and fixed:
         click.echo(results.table(fixed, title))
-        click.echo(_cost(out, results.pairs, [arm for arm in arms if arm in MODELS], course))
+        models = [arm for arm in arms if arm in MODELS]
+        for arm in models if TOLD in arms else ():
+            click.echo(f"\n{title(arm)}, over {title(TOLD)}: {results.beside(arm, TOLD)}.")
+        click.echo(_cost(out, results.pairs, models, course))
+
+
+def _make(path: Path, course: Course, order: list[float], arm: str) -> None:
+    """Make a run of an arm, and keep it."""
+    write(path, run(course, order, *_way(arm, course)))
 
 
 def _way(arm: str, course: Course) -> tuple[dict[float, int] | None, str]:

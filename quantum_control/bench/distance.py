@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.bench.long_line import ARMS, SAMPLE, Line, run
+from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.terminal import AS_JSON, examples, print_json
 
@@ -23,8 +25,8 @@ FEWEST = 6
 """Pairs below which no interval of confidence is given, but the range."""
 
 
-def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: int) -> None:
-    """Make the runs that are not in `directory` yet, one file each.
+def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: int, jobs: int = 1) -> None:
+    """Make the runs that are not in `directory` yet, one file each, `jobs` at the same time.
 
     The arms of a pair come in an order drawn anew.
 
@@ -38,15 +40,21 @@ def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: 
     if record.exists() and json.loads(record.read_text()) != asdict(line):
         raise ConfigError(f"{record} says {record.read_text().strip()}, not {asdict(line)}; give another one")
     record.write_text(json.dumps(asdict(line)) + "\n")
+    runs = []
     for pair in range(pairs):
         for index in np.random.default_rng([seed, pair]).permutation(len(arms)).tolist():
             place = _place(directory, pair, arms[index])
-            if place.exists():
-                continue
-            whole = place.with_suffix(".part")
-            whole.write_text(json.dumps(_run(arms[index], line)))
-            whole.replace(place)
-        click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+            if not place.exists():
+                name = f"pair {pair + 1} of {pairs}: {ARMS[arms[index]].title}"
+                runs.append((name, partial(_make, place, arms[index], line)))
+    run_together(runs, jobs, lambda name: click.echo(name, err=True))
+
+
+def _make(place: Path, name: str, line: Line) -> None:
+    """Make one run, and keep it whole or not at all."""
+    whole = place.with_suffix(".part")
+    whole.write_text(json.dumps(_run(name, line)))
+    whole.replace(place)
 
 
 def _run(name: str, line: Line) -> dict[str, object]:
@@ -164,6 +172,7 @@ def _place(directory: Path, pair: int, arm: str) -> Path:
 @click.option("--seconds", default=Line().seconds, show_default=True, help="Length of one transfer.")
 @click.option("--settled", default=Line().settled, show_default=True, help="Seconds left out as the start.")
 @click.option("--seed", default=1, show_default=True, help="Of the order of the arms.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Runs at the same time.")
 @click.option(
     "--arm", "arms", multiple=True, type=click.Choice(list(ARMS)), help="Only these; by default all."
 )
@@ -176,6 +185,7 @@ def command(
     seconds: float,
     settled: float,
     seed: int,
+    jobs: int,
     arms: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -185,7 +195,7 @@ def command(
     DIRECTORY, one file per run; a benchmark that was interrupted goes on where it was.
     """
     chosen = arms or tuple(ARMS)
-    measure(directory, Line(rate, distance, seconds, settled), pairs, chosen, seed)
+    measure(directory, Line(rate, distance, seconds, settled), pairs, chosen, seed, jobs)
     if as_json:
         print_json(medians(directory, chosen))
         return

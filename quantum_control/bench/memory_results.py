@@ -44,6 +44,18 @@ class Run:
         cores = float((spent[-1] - spent[0]) / (len(self.phases) * self.phase_seconds))
         return heap, cores, float(np.percentile(self.requests[:, 2], 99))
 
+    def by_phase(self) -> FloatArray:
+        """Mean heap committed, bytes, and cores of the collector: a row a phase, sorted by name."""
+        time, _, committed, spent = self.samples.T
+        rows = {}
+        for index, name in enumerate(self.phases):
+            # The last phase goes on until all is served, as in `figures`.
+            until = (index + 1) * self.phase_seconds if index + 1 < len(self.phases) else np.inf
+            inside = (time >= index * self.phase_seconds) & (time < until)
+            used = np.interp([index * self.phase_seconds, min(until, time[-1])], time, spent)
+            rows[name] = committed[inside].mean(), (used[1] - used[0]) / self.phase_seconds
+        return np.array([rows[name] for name in sorted(rows)])
+
 
 def place(folder: Path, pair: int, arm: str) -> Path:
     """Where the raw data of one arm in one pair are."""
@@ -103,6 +115,8 @@ class Results:
         runs = {arm: [read(place(folder, pair, arm)) for pair in self.pairs] for arm in arms}
         self.figures = {arm: np.array([run.figures() for run in of]) for arm, of in runs.items()}
         """By arm, rows (a pair each) of heap in bytes, cores of the collector, p99 in seconds."""
+        self.phases = {arm: np.mean([run.by_phase() for run in of], axis=0) for arm, of in runs.items()}
+        """By arm, rows (a phase each, sorted by name) of heap and cores, means over the pairs."""
         self.control = {arm: float(np.mean([run.control_cpu for run in of])) for arm, of in runs.items()}
 
     def cost(self, arm: str) -> FloatArray:
@@ -130,6 +144,33 @@ class Results:
             heaps.append(heap / _between(-np.log(core), -spent, size))
             cores.append(core / _between(np.log(heap), size, spent))
         return np.array(heaps), np.array(cores)
+
+    def foresight(self, fixed: Sequence[str]) -> tuple[float, float]:
+        """What the best size of each phase, in force from its first moment on, would come to.
+
+        Heap at the same collector time, and collector time at the same heap, over those of the best
+        fixed one: a bound for what follows the phases. Of each phase the means over all pairs of the
+        `fixed` heaps are known, and in between as in `beside_fixed`; the sizes of the phases are
+        those of the least sum of collector time and a price of heap, for each price (Lagrange).
+        """
+        base = self.phases[self.best(fixed)]
+        chosen = []
+        for price in np.geomspace(1e-3, 1e3, 400) * (base[:, 1].mean() / base[:, 0].mean()):
+            total = np.zeros(2)
+            for phase in range(len(base)):
+                points = np.array(sorted(tuple(self.phases[each][phase]) for each in fixed))
+                heaps = np.geomspace(points[0, 0], points[-1, 0], 200)
+                spent = np.minimum.accumulate(np.log(points[:, 1]))
+                cores = np.exp(np.interp(np.log(heaps), np.log(points[:, 0]), spent))
+                best = int(np.argmin(cores + price * heaps))
+                total += heaps[best], cores[best]
+            chosen.append(total / len(base))
+        size, spent = np.log(np.array(chosen))[::-1].T  # ascending heap
+        heap, cores = base.mean(axis=0)
+        return (
+            _between(-np.log(cores), -spent, size) / heap,
+            _between(np.log(heap), size, spent) / cores,
+        )
 
     def as_json(self, fixed: Sequence[str]) -> dict[str, object]:
         """Return what the table shows, for programs."""
@@ -178,7 +219,12 @@ class Results:
             lines.append(
                 f"| {arm} | {heap / 2**20:.0f} | {cores:.3f} | {1e3 * p99:.1f} | {' | '.join(cells)} |"
             )
-        lines.append("")
+        heap, cores = self.foresight(fixed)
+        lines += [
+            "",
+            f"- The best size of each phase from its first moment on, which nothing that measures can reach:"
+            f" heap {heap:.2f} at the same collector time, collector time {cores:.2f} at the same heap.",
+        ]
         for arm, share in self.control.items():
             if share > 0.0:
                 lines.append(f"- Control of {arm}: {share:.2%} of one core.")

@@ -139,6 +139,15 @@ class Results:
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
+    def beside(self, arm: str, base: str) -> str:
+        """Throughput and p95 of an arm over those of another, at each rate, in words."""
+        told = [
+            f"throughput {self._interval(self._ratio(arm, base, 'throughput', column), 3)}"
+            f" and p95 {self._interval(self._ratio(arm, base, 'p95', column), 2)} at {rate / 1e6:g} Mbit/s"
+            for column, rate in enumerate(self._rates)
+        ]
+        return "; ".join(told)
+
     def _ratio(self, arm: str, base: str, name: str, column: int) -> NDArray[np.float64]:
         ratio: NDArray[np.float64] = (
             self._figures[arm][name][:, column] / self._figures[base][name][:, column]

@@ -70,6 +70,13 @@ def test_the_table_has_every_arm_over_the_best_of_each_rate(tmp_path, pairs):
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_an_arm_is_compared_with_another_at_each_rate(tmp_path):
+    results = kept(tmp_path, {"told": [(1.0, 0.02), (0.5, 0.01)], "coherent": [(0.9, 0.02), (1.0, 0.02)]})
+    said = results.beside("coherent", "told")
+    assert "throughput 0.900 [0.900, 0.900] and p95 1.00 [1.00, 1.00] at 10 Mbit/s" in said
+    assert "throughput 2.000 [2.000, 2.000] and p95 2.00 [2.00, 2.00] at 100 Mbit/s" in said
+
+
 def test_a_pair_that_is_not_complete_is_left_out(tmp_path):
     kept(tmp_path, {"100": [(1.0, 0.01), (1.0, 0.01)]}, pairs=2)
     assert Results(tmp_path, ["100", "200"], 2, RATES).pairs == []

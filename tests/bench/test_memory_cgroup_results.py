@@ -43,6 +43,10 @@ def test_the_jump_is_told_apart_from_the_rest():
     assert figures["long_stalls"] == 1.0
 
 
+def test_what_the_process_waits_is_told_whatever_the_kernel_counts_as_a_stall():
+    assert run().figures()["delayed"] == pytest.approx(0.09 / (6 * INTERVAL))
+
+
 def test_memory_is_told_for_the_whole_and_for_the_small_working_set():
     figures = run().figures()
     assert figures["resident_small"] == 100 * MIB

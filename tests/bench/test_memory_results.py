@@ -75,6 +75,21 @@ def test_the_best_fixed_heap_is_that_of_least_cost(folder):
     assert "Control of ours: 0.20%" in table
 
 
+def test_foresight_is_the_square_root_rule_where_collecting_is_inverse_to_the_heap(tmp_path):
+    # k/M cores with k of 64 and 576 MiB·cores: the best M are as sqrt(k), 0.5 and 1.5 times the fixed one,
+    # which costs (2 + 18/3)/(1 + 9) as much.
+    fixed = [f"fixed {size} MiB" for size in (100, 200, 400, 800)]
+    time = np.arange(0.0, 20.1, 0.1)
+    for name in fixed:
+        heap = float(name.split()[1])
+        spent = np.minimum(time, 10.0) * 64.0 / heap + np.maximum(time - 10.0, 0.0) * 576.0 / heap
+        samples = np.column_stack([time, 0 * time, 0 * time + heap * MIB, spent])
+        requests = np.array([[0, 0.0, 0.01]], dtype=np.float32)
+        write(place(tmp_path, 0, name), Run(["large", "busy"], 10.0, samples, requests, 0.0))
+    results = Results(tmp_path, fixed, 1, price=2.0)
+    assert results.foresight(fixed) == pytest.approx((0.8, 0.8), rel=0.01)
+
+
 def test_only_pairs_in_which_every_arm_has_run_count(folder):
     place(folder, 1, "ours").unlink()
     assert Results(folder, [*FIXED, "ours"], 3, price=0.5).pairs == [0, 2]
