@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from test_cli_help import parse
+from typed_blocks import Typed, steps
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
@@ -44,20 +45,16 @@ def test_examples_are_found_and_told_apart(tmp_path):
     assert blocks(page) == [(3, "a\n", None), (8, "b\n", "postgresql")]
 
 
-TYPED = re.compile(r"^(?:\$ )?(quantum-control .*)$", re.M)
-SHELL = re.compile(r"^```(?:console|sh)\n(.*?)^```$", re.M | re.S)
-
-
 def typed(page):
-    """Every line with a command of ours, as far as it is ours."""
-    for block in SHELL.findall(page.read_text(encoding="utf-8")):
-        for line in TYPED.findall(block):
-            yield re.split(r"\s[#|&]|\s>\s", line)[0]
+    """Every command of ours, as far as it is ours."""
+    for step in steps(page.read_text(encoding="utf-8")):
+        if isinstance(step, Typed) and step.command.startswith("quantum-control "):
+            yield re.split(r"\s[|&]|\s>\s", step.command)[0]
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
 def test_the_commands_of_a_page_are_such_as_are_taken(page, tmp_path, monkeypatch):
-    """They are parsed to the last option, not run: most need a daemon, a server or an hour."""
+    """They are parsed to the last option; integration/test_docs_console.py runs those that can be."""
     monkeypatch.chdir(tmp_path)
     for line in typed(page):
         words = shlex.split(line)[1:]

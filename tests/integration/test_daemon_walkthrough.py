@@ -3,13 +3,13 @@
 # ruff: noqa: S603, S607 - commands of this file's own, found as an operator finds them
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from integration.requirements import require
+from typed_blocks import Typed, loosely, steps
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
@@ -19,30 +19,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "daemon.md"
 
-VERDICT = "(saves|costs more|no clear difference)"
-
 
 def typed():
     """Commands of the walk-through, in order, each with the output that is shown below it."""
     page = PAGE.read_text(encoding="utf-8")
     part = page.partition("## From nothing to steering")[2].partition("\n## ")[0]
-    found = []
-    for block in re.findall(r"```console\n(.*?)```", part, re.DOTALL):
-        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = entry.partition("\n")
-            found.append((command, output.strip()))
-    return found
-
-
-def loosely(output):
-    """Pattern of an output whose figures, line breaks and verdict may be others, with more lines between."""
-    lines = []
-    for line in output.splitlines():
-        words = [
-            re.sub(r"(?:\\?[-+])?\d+(\\\.\d+)?", "[-+]?[0-9.e+]+", re.escape(word)) for word in line.split()
-        ]
-        lines.append(r"\s+".join(words))
-    return r"(?:\s+|\n(?:.*\n)*)".join(lines).replace("saves", VERDICT)
+    return [(each.command, each.output) for each in steps(part) if isinstance(each, Typed)]
 
 
 @pytest.fixture
@@ -91,12 +73,12 @@ def test_the_walk_through_works_as_it_is_written(place):
                 wait_for(place.answers)
                 continue
             if done[-1] == "report":
-                wait_for(lambda: re.search(loosely(output), shell(place, command)))  # noqa: B023 - at once
+                wait_for(lambda: loosely(output).search(shell(place, command)))  # noqa: B023 - at once
             if done[-1] == "restore":
                 daemon.terminate()
                 assert daemon.wait(60) == 0
             told = shell(place, command)
-            assert re.search(loosely(output), told), (command, output, told)
+            assert loosely(output).search(told), (command, output, told)
             if word == "ctl mode":
                 wait_for(lambda: size.read_text(encoding="ascii") != "64")
             if word == "ctl rollback":
