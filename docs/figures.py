@@ -45,10 +45,8 @@ def main(names: list[str]) -> None:
     """Draw the pictures of these names, all by default."""
     mpl.rcParams.update({"svg.hashsalt": "quantum_control", "svg.fonttype": "none", "font.size": 9})
     logging.disable(logging.WARNING)  # a delay that is being learnt is told of as a strange size
-    drawers = {**dict.fromkeys(BURSTS, burst), "auto": selection, "stability": stability}
-    for name in names or drawers:
-        figure = drawers[name](name)
-        figure.savefig(PICTURES / f"{name}.svg", metadata={"Date": None})
+    for name in names or DRAWN:
+        DRAWN[name](name).savefig(PICTURES / f"{name}.svg", metadata={"Date": None})
 
 
 # ---- a burst of each law -----------------------------------------------------------------------
@@ -232,6 +230,10 @@ def _surge(law: str, delay: int, retries: float) -> int:
     if plant.backlog > 1.0:
         return 2
     return 0 if np.ptp(sizes[-20:]) <= 2 else 1
+
+
+DRAWN = {**dict.fromkeys(BURSTS, burst), "auto": selection, "stability": stability}
+"""What is drawn, by the name of its file."""
 
 
 if __name__ == "__main__":
