@@ -18,6 +18,10 @@ class SensorError(QuantumControlError):
     """A measurement is missing or impossible; the size is left as it is."""
 
 
+class GoneError(SensorError):
+    """What was steered has ended, and what was set with it: nothing is left to be put back."""
+
+
 class ActuatorError(QuantumControlError):
     """A size could not be applied, or the resource did not take it."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quantum_control.core.errors import ActuatorError
+from quantum_control.core.errors import ActuatorError, GoneError
 from quantum_control.core.journal import Journal, Original
 from quantum_control.core.journalled import restore
 from quantum_control.core.resource import Resource
@@ -21,6 +21,8 @@ class Fate(StrEnum):
     """Nothing had to be done."""
     REBOOTED = "machine restarted"
     """The machine has started anew since, so that nothing of what was changed is left."""
+    GONE = "gone"
+    """It has ended, and what was set with it."""
     FOREIGN = "changed by somebody else"
     """The size is none of ours: it was left as it is."""
     STEERED = "steered now"
@@ -73,6 +75,8 @@ def recover(
             return _struck(journal, original, Fate.FOREIGN, detail)
         restore(original, resource)
         now = resource.measure_state().size
+    except GoneError as error:
+        return _struck(journal, original, Fate.GONE, str(error))
     except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; the original stays in the journal
         return Recovery(original.name, Fate.FAILED, f"{type(error).__name__}: {error}")
     # A size that takes its time is on its way; one that has not moved at all was not taken.

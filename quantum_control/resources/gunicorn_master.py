@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
 
 PROC = Path("/proc")
 
@@ -94,7 +94,7 @@ class Master:
         self._home = proc / str(pid)
         found = look(self._home)
         if found is None:
-            raise SensorError(f"there is no process {pid}; is gunicorn running?")
+            raise GoneError(f"there is no process {pid}; is gunicorn running?")
         self.started = found.started
         beats = _files(self._home)[1].keys()
         above = look(proc / str(found.parent))
@@ -232,7 +232,7 @@ class Master:
     def _found(self) -> Process:
         found = look(self._home)
         if found is None or found.started != self.started:
-            raise SensorError(f"gunicorn, process {self.pid}, has ended")
+            raise GoneError(f"gunicorn, process {self.pid}, has ended")
         return found
 
     def __repr__(self) -> str:

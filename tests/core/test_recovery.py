@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from filed import FileResource, TripleResource
 
+from quantum_control.core.errors import GoneError
 from quantum_control.core.journal import Journal, Original
 from quantum_control.core.recovery import Fate, recover
 from quantum_control.core.writer import Writer, boot_id
@@ -90,6 +91,15 @@ def test_a_resource_that_is_steered_now_is_left_to_its_process(journal, path):
     assert recover(journal, kept(journal, path, writer=Writer.this()), build).fate is Fate.STEERED
     assert path.read_text(encoding="ascii") == "20"
     assert len(journal.originals()) == 1
+
+
+def test_of_what_has_ended_itself_nothing_is_put_back(journal, path):
+    def build(original):
+        raise GoneError("there is no process 7")
+
+    outcome = recover(journal, kept(journal, path), build)
+    assert str(outcome) == "web: gone: there is no process 7"
+    assert journal.originals() == []
 
 
 def test_what_cannot_be_restored_stays_in_the_journal(journal, path, tmp_path):
