@@ -24,6 +24,9 @@ class PhysicsModel(ABC):
     """How fast the estimator before the law follows: process over measurement variance. Unit 1."""
     jump: float = JUMP
     """Normalised innovation squared past which it believes a burst at once. Unit 1."""
+    phase: int = 0
+    """Intervals by which what a law does now and then only is done earlier: where many are stepped together,
+    not all need do so in the same interval."""
 
     @classmethod
     def create(cls, objective: Objective) -> Self:  # noqa: ARG003 - for those that price their headroom

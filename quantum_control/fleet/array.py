@@ -33,6 +33,10 @@ TUNED_CHUNK = 256
 """The same where candidates make 28 rows of each."""
 
 
+PHASES = 64
+"""Of chunks: what laws do every so many intervals, the chunks do in turn."""
+
+
 class ResourceArray:
     """Steers the sizes of many resources by one law, each on its own.
 
@@ -99,8 +103,9 @@ class ResourceArray:
         tuned = auto_tune or physics_model == "auto"
         width = positive_int("chunk", chunk or (TUNED_CHUNK if tuned else CHUNK))
         self._chunks = []
-        for first in range(0, rows, width):
+        for number, first in enumerate(range(0, rows, width)):
             one = law(deepcopy(physics_model), prices)
+            one.phase = number % PHASES
             part = slice(first, min(first + width, rows))
             self._chunks.append(Chunk(part, one.tuned(prices) if auto_tune else one, self.guard.of(part)))
 

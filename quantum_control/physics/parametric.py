@@ -72,7 +72,7 @@ class Parametric(StaffedModel):
 
     def anticipate(self, amplitude: float) -> tuple[float, float]:
         """Periodic part of this interval's amplitude, and of the next's, in sqrt(size); 0 without a lock."""
-        return self.lock.advance(amplitude)
+        return self.lock.advance(amplitude, self.phase)
 
     @property
     def regime(self) -> float:

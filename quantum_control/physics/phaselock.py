@@ -73,7 +73,7 @@ def _grid(length: int) -> tuple[Array, Array, NDArray[Any]]:
     trend, _ = np.linalg.qr(np.vander(time / length, 3))
     angle = 2.0 * np.pi * np.outer(time, frequencies)
     waves = np.stack([wave(k * angle) for k in range(1, SEARCHED + 1) for wave in (np.cos, np.sin)], axis=2)
-    waves -= np.einsum("ij,kj,kpw->ipw", trend, trend, waves)
+    waves -= np.tensordot(trend, np.tensordot(trend, waves, (0, 0)), 1)
     orthonormal, _ = np.linalg.qr(waves.transpose(1, 0, 2))
     bases: Array = orthonormal.transpose(1, 0, 2).reshape(length, -1).copy()
     return frequencies, bases, trend
@@ -164,17 +164,22 @@ class PhaseLock:
         self._phasors: list[Any] = [0j] * FITTED
         self._turns: list[Any] = [1.0 + 0j] * FITTED
         self._level: Any = 0.0
-        self._window: Array | None = None
+        self._window: NDArray[np.floating[Any]] | None = None
         self._count = 0
         self._idle = True  # nothing locked or fading: skips the arithmetic
 
-    def advance(self, amplitude: float) -> tuple[float, float]:
-        """Take the amplitude of this interval; known parts of it, and of the next, in sqrt(size)."""
+    def advance(self, amplitude: float, phase: int = 0) -> tuple[float, float]:
+        """Take the amplitude of this interval; known parts of it, and of the next, in sqrt(size).
+
+        Detections are `phase` intervals earlier.
+        """
         if self._window is None:
-            self._window = np.zeros((WINDOW, *np.shape(amplitude)))
+            # Of many rows in single precision: memory counts there, and it is far finer than the noise.
+            shape: tuple[int, ...] = np.shape(amplitude)
+            self._window = np.zeros((WINDOW, *shape), np.float32 if shape else np.float64)
         self._window[self._count % WINDOW] = amplitude
         self._count += 1
-        due = self._count % EVERY == 0 and self._count >= WINDOW // 2
+        due = (self._count + phase) % EVERY == 0 and self._count >= WINDOW // 2
         if self._idle and not due:
             return 0.0, 0.0
         weight = self._weight
@@ -191,11 +196,11 @@ class PhaseLock:
         self._weight = weight + EASE * (self.locked - weight)
         return weight * rhythm, self._weight * sum(z.real for z in self._phasors)
 
-    def _detect(self, ring: Array) -> None:
+    def _detect(self, ring: NDArray[np.floating[Any]]) -> None:
         # Two lengths only, so that each grid is worked out once.
         length = WINDOW if self._count >= WINDOW else WINDOW // 2
         recent = ring[np.arange(self._count - length, self._count) % WINDOW].reshape(length, -1)
-        frequency, coherence, phasors, level = detect(recent)
+        frequency, coherence, phasors, level = detect(recent.astype(np.float64))
         locked = coherence >= np.where(np.ravel(self.locked) > 0.0, RELEASE, LOCK)
         shape = ring.shape[1:]
         self.quality = _shaped(np.clip(coherence, 0.0, 1.0), shape)

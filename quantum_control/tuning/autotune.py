@@ -39,6 +39,7 @@ class Tuned(PhysicsModel):
     def __init__(self, law: StaffedModel, objective: Objective) -> None:
         self.law = law
         self.name = law.name
+        self.phase = law.phase
         self._objective = objective
         self._anticipated: tuple[Any, Any] = (0.0, 0.0)
         self._forecasts: Forecasts | None = None
@@ -95,7 +96,7 @@ class Tuned(PhysicsModel):
             raise
 
     def _begin(self, shape: tuple[int, ...]) -> tuple[Forecasts, Twin]:
-        self._forecasts = Forecasts(FILTERS, RESTS, ladder=True, shape=shape)
+        self._forecasts = Forecasts(FILTERS, RESTS, ladder=True, shape=shape, phase=self.phase)
         self._twin = Twin(self.law, self._forecasts.rests, self._objective, shape)
         return self._forecasts, self._twin
 

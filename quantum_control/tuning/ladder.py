@@ -17,9 +17,10 @@ each rung. The quantiles of the predicted mixture are what a law needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
@@ -53,8 +54,12 @@ SHOT_NOISE_DEVIATION = 0.5
 EDGES = np.arange(RUNGS + 1.0)
 """Lower edge of each rung and upper one of the last, in rungs above the low end of the ladder."""
 
-EDGE_FROM_RUNG = np.arange(RUNGS + 1) - np.arange(RUNGS)[:, None] - 0.5
-"""Distance of each edge from the middle of each rung, in rungs."""
+DISTANCES = np.arange(2.0 * RUNGS) - RUNGS + 0.5
+"""Of an edge from the middle of a rung, in rungs: the last RUNGS + 1 are those of all edges from the lowest
+rung, RUNGS + 1 that begin one earlier those from the next rung, and so on."""
+
+HELD_BACK = 4
+"""Intervals of which many rows keep the hops uncounted, to count them together; they take 48 numbers each."""
 
 LEARNT = ("low", "high", "belief", "visits", "hops")
 """Names of what is kept over a restart."""
@@ -68,18 +73,30 @@ FLOOR = 1e-12
 
 
 class Ladder:
-    """Belief over RUNGS levels for each of `rows` resources."""
+    """Belief over RUNGS levels for each of `rows` resources.
 
-    def __init__(self, rows: int) -> None:
+    Of many rows, where memory is what counts, probabilities are kept in single precision.
+
+    Parameters
+    ----------
+    rows
+        How many.
+    phase
+        Intervals by which all that is done every LEARN or REFIT intervals is done earlier.
+    """
+
+    def __init__(self, rows: int, phase: int = 0) -> None:
         self._rows = rows
+        self._phase = phase
+        self._number: Any = np.float64 if rows == 1 else np.float32
         distance = np.abs(np.subtract.outer(np.arange(RUNGS), np.arange(RUNGS)))
         stay = np.where(distance == 0, STAY, 0.0) + np.where(distance == 1, NEAR / 2.0, 0.0)
         stay[0, 0] += NEAR / 2.0
         stay[-1, -1] += NEAR / 2.0
-        self._prior = PRIOR * stay
-        self._belief = np.full((rows, RUNGS), 1.0 / RUNGS)
-        self._hops = np.zeros((rows, RUNGS, RUNGS))
-        self._visits = np.full((rows, RUNGS), 1.0 / RUNGS)
+        self._prior: Array = (PRIOR * stay).astype(self._number)
+        self._belief = np.full((rows, RUNGS), 1.0 / RUNGS, self._number)
+        self._hops = np.zeros((rows, RUNGS, RUNGS), self._number)
+        self._visits = np.full((rows, RUNGS), 1.0 / RUNGS, self._number)
         self._low = np.zeros((rows, 1))
         self._high = np.zeros((rows, 1))
         self._seen_low = np.zeros((rows, 1))
@@ -87,7 +104,8 @@ class Ladder:
         self._width = np.zeros((rows, 1))
         self._rungs = np.zeros((rows, RUNGS))
         self._sharpness = np.zeros((rows, 1))
-        self._below = np.zeros((rows, RUNGS, RUNGS + 1))
+        # Many rows keep it by distance, and lay it out when it is used: that is a twelfth of the memory.
+        self._below = np.zeros((1, RUNGS, RUNGS + 1) if rows == 1 else (rows, 2 * RUNGS), self._number)
         self._all = np.arange(rows)
         self._hopped: list[tuple[Array, Array]] = []
         self._count = 0
@@ -104,7 +122,8 @@ class Ladder:
         self._seen_low = np.minimum(y, self._seen_low)
         self._seen_high = np.maximum(y, self._seen_high)
         self._count += 1
-        if self._count % REFIT == 0:
+        at = self._count + self._phase
+        if at % REFIT == 0:
             self._count_hops()
             self._hops /= self._gain
             self._visits /= self._gain
@@ -118,7 +137,7 @@ class Ladder:
             if outside.any():
                 self._count_hops()
                 self._fit(np.flatnonzero(outside))
-        distance = (y - self._rungs) * self._sharpness
+        distance = ((y - self._rungs) * self._sharpness).astype(self._number)
         likelihood = np.exp(distance * -distance) + FLOOR
         belief = (self._predicted() + UNHEARD_OF) * likelihood
         likely = (1.0 / np.add.reduce(belief, axis=1))[:, None]
@@ -128,9 +147,11 @@ class Ladder:
         self._belief = belief * likely
         self._visits += self._gain * self._belief
         self._ahead = None
-        if self._count % LEARN == 0:
+        if at % LEARN == 0:
             self._count_hops()
             self._chain = self._normalised()
+        elif len(self._hopped) == HELD_BACK and self._rows > 1:
+            self._count_hops()
 
     def learned(self) -> dict[str, object]:
         """Levels, hops and belief of all rows, as lists."""
@@ -153,7 +174,8 @@ class Ladder:
         if [array.shape for array in arrays] != shapes or not all(np.isfinite(a).all() for a in arrays):
             raise ConfigError(f"what was learnt of levels is not of {self._rows} x {RUNGS} of them")
         self._seen_low, self._seen_high = arrays[0].copy(), arrays[1].copy()
-        self._low, self._high, self._belief, self._visits, self._hops = arrays
+        self._low, self._high = arrays[:2]
+        self._belief, self._visits, self._hops = (array.astype(self._number) for array in arrays[2:])
         self._lay(self._all)
         self._chain = self._normalised()
         self._ahead = None
@@ -161,7 +183,8 @@ class Ladder:
 
     def quantiles(self, probabilities: Array) -> Array:
         """Quantiles of the next interval's amplitude; shape (len(probabilities), rows)."""
-        cumulative = np.matmul(self._predicted()[:, None, :], self._below)[:, 0, :]
+        below = self._below if self._rows == 1 else _laid_out(self._below)
+        cumulative = np.matmul(self._predicted()[:, None, :], below)[:, 0, :]
         if self._rows == 1:
             rungs = np.interp(probabilities, cumulative[0], EDGES)[:, None]
         else:
@@ -189,7 +212,7 @@ class Ladder:
         """Chain of hops of `rows`; all by default."""
         visited = self._visits[rows]
         visits = visited * (self._gain * PRIOR * VISITED / np.add.reduce(visited, axis=1))[:, None]
-        chain = self._hops[rows] + self._gain * self._prior
+        chain: Array = self._hops[rows] + self._gain * self._prior
         chain += visits[:, None, :]
         chain /= np.add.reduce(chain, axis=2)[:, :, None]
         return chain
@@ -208,7 +231,7 @@ class Ladder:
             overlap = np.minimum((old_low + old_width)[:, :, None], edges[:, None, 1:]) - np.maximum(
                 old_low[:, :, None], edges[:, None, :-1]
             )
-            share = np.maximum(overlap, 0.0) / old_width[:, :, None]
+            share = (np.maximum(overlap, 0.0) / old_width[:, :, None]).astype(self._number)
             # What falls off either end goes to the end.
             lost = 1.0 - share.sum(axis=2)
             below = old_low + 0.5 * old_width < low
@@ -231,9 +254,16 @@ class Ladder:
         self._width[rows] = width
         self._rungs[rows] = low + width * (np.arange(RUNGS) + 0.5)
         self._sharpness[rows] = np.sqrt(0.5) / noise
-        # P(amplitude below edge k | rung j), with the logistic approximation of the normal's.
-        gap = EDGE_FROM_RUNG * (width / noise)[:, :, None]
-        self._below[rows] = 1.0 / (1.0 + np.exp(np.minimum(-1.702 * gap, 500.0)))
+        # P(amplitude below edge k | rung j), with the logistic approximation of the normal's: it depends on
+        # the distance of the two alone.
+        gap = DISTANCES * (width / noise)
+        below = 1.0 / (1.0 + np.exp(np.minimum(-1.702 * gap, 500.0)))
+        self._below[rows] = _laid_out(below) if self._rows == 1 else below
+
+
+def _laid_out(by_distance: Array) -> Array:
+    """For each rung (second axis), what holds at its distance from each edge (third axis)."""
+    return np.ascontiguousarray(sliding_window_view(by_distance, RUNGS + 1, axis=1)[:, ::-1])
 
 
 def _interpolated(probabilities: Array, cumulative: Array) -> Array:

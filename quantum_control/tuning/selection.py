@@ -123,7 +123,9 @@ class Auto(PhysicsModel):
 
     def tuned(self, objective: Objective) -> PhysicsModel:
         """The selection among the laws, each tuned."""
-        return type(self)(objective, tune=True)
+        tuned = type(self)(objective, tune=True)
+        tuned.phase = self.phase
+        return tuned
 
     @property
     def law(self) -> StaffedModel:
@@ -140,6 +142,7 @@ class Auto(PhysicsModel):
 
     def anticipate(self, amplitude: float) -> tuple[float, float]:
         """Nothing: the rhythm is the parametric candidates' own, until that law is selected."""
+        self._parametric.phase = self.phase
         self._anticipated = self._parametric.anticipate(amplitude)
         return 0.0, 0.0
 
@@ -223,7 +226,7 @@ class Auto(PhysicsModel):
         staffing = self.laws[0].staffing
         filters = FILTERS if self._tune else ((AGILITY, JUMP),)
         rests = RESTS if self._tune else ((staffing.headroom, staffing.slack),)
-        self._plain = Forecasts(filters, rests, ladder=self._tune, shape=shape)
+        self._plain = Forecasts(filters, rests, ladder=self._tune, shape=shape, phase=self.phase)
         self._rhythmic = Forecasts(filters, rests, ladder=False, shape=shape)
         self._twins = []
         for law in self.laws:

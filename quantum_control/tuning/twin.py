@@ -36,6 +36,8 @@ class Forecasts:
         Whether the ladder's quantiles are combined with every rest too.
     shape
         Shape of the flow: () for one resource, (rows,) for many.
+    phase
+        Of the ladder.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Forecasts:
         *,
         ladder: bool,
         shape: tuple[int, ...],
+        phase: int = 0,
     ) -> None:
         self._shape = shape
         # Of one resource each filter runs on plain floats, which take half the time of an array of six.
@@ -53,7 +56,7 @@ class Forecasts:
             columns = [cast(float, _column(each, shape)) for each in zip(*filters, strict=True)]
             self._filters = [AmplitudeFilter(*columns)]
         self._ops = ARRAY if shape else SCALAR
-        self._ladder = Ladder(int(np.prod(shape))) if ladder else None
+        self._ladder = Ladder(int(np.prod(shape)), phase) if ladder else None
         self.rests = list(rests) * (len(filters) + int(ladder))
         """(headroom, slack) of each candidate, in the order of the forecasts."""
         # The ladder is no Gaussian: for each rest it gets the spread that a Gaussian with

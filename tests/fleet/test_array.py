@@ -8,10 +8,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from quantum_control import QuantumController, Resource, ResourceState
+from quantum_control.core import plugins
 from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.core.physics import Objective
 from quantum_control.core.safety import GuardSettings
-from quantum_control.fleet.array import ResourceArray
+from quantum_control.fleet.array import PHASES, ResourceArray
 from quantum_control.fleet.guard import LARGEST_SIZE, REASONS, RowGuard
+from quantum_control.physics import phaselock
+from quantum_control.tuning.ladder import Ladder
 
 NAN = float("nan")
 
@@ -35,6 +39,13 @@ class Told(Resource):
         return {}
 
 
+def phased(name, chunk):
+    """A law that does now what others do now and then, as the rows of that chunk do."""
+    law = plugins.law(name, Objective())
+    law.phase = chunk % PHASES
+    return law
+
+
 class Pair:
     """The same resources under controllers of their own and in an array."""
 
@@ -43,9 +54,15 @@ class Pair:
         self.resources = [Told(*row) for row in zip(sizes, least, most, strict=True)]
         self.controllers = [
             QuantumController(
-                resource, law, tuned, clock=lambda: self.now, guard=guard, max_failures=3, interval=2.0
+                resource,
+                phased(law, row // options.get("chunk", len(sizes))),
+                tuned,
+                clock=lambda: self.now,
+                guard=guard,
+                max_failures=3,
+                interval=2.0,
             )
-            for resource, guard in zip(self.resources, guards, strict=True)
+            for row, (resource, guard) in enumerate(zip(self.resources, guards, strict=True))
         ]
         limits = {
             name: [getattr(guard, name) for guard in guards]
@@ -128,6 +145,43 @@ def test_laws_that_remember_order_the_same_in_an_array(law, tuned):
             assert abs(size - int(together[pair.resources.index(resource)])) <= 1
     # A wish in the middle of two sizes may fall to either side; the same law goes on from there.
     assert differing <= 4
+
+
+def test_rows_of_one_chunk_order_what_a_controller_orders_that_was_told_of_no_phase():
+    rng = np.random.default_rng(4)
+    resource = Told(20, 1, None)
+    now = 0.0
+    controller = QuantumController(resource, auto_tune=True, clock=lambda: now)
+    array = ResourceArray(1, auto_tune=True)
+    for _ in range(150):
+        now += 1.0
+        size, resource.demand = resource.size, float(rng.poisson(40.0))
+        controller.optimize()
+        assert array.step(now, resource.demand, size)[0] == controller.size
+
+
+@pytest.mark.parametrize(("law", "tuned"), [("parametric", False), ("optomechanical", True)])
+def test_what_laws_do_now_and_then_the_chunks_do_in_turn(law, tuned, monkeypatch):
+    """No interval bears the detections, or the fits, of all rows."""
+    array = ResourceArray(8, law, tuned, chunk=1)
+    done = []
+    for place, name in ((phaselock, "detect"), (Ladder, "_fit")):
+        monkeypatch.setattr(place, name, _noting(getattr(place, name), done))
+    at_once = []
+    for step in range(400):
+        array.step(float(step), 40.0 + 5.0 * np.sin(step / 7.0), 50.0)
+        at_once.append(len(done))
+        done.clear()
+    assert sum(at_once[300:]) >= 8
+    assert max(at_once[300:]) == 1
+
+
+def _noting(work, done):
+    def noted(*args):
+        done.append(work)
+        return work(*args)
+
+    return noted
 
 
 def test_a_row_that_is_not_measured_keeps_its_size_and_is_handed_back_after_some():

@@ -129,7 +129,8 @@ def test_rows_do_what_each_does_alone():
     for row in amplitudes:
         together = [np.broadcast_to(part, 3) for part in rows.advance(row)]
         single = np.array([lock.advance(float(value)) for lock, value in zip(alone, row, strict=True)])
-        np.testing.assert_allclose(together, single.T, atol=1e-9)
+        # Many rows remember in single precision.
+        np.testing.assert_allclose(together, single.T, atol=1e-6)
 
 
 def test_the_shortest_period_is_found_as_well():
