@@ -1,10 +1,11 @@
 """Time of GetMetrics over real gRPC, with ten thousand targets that are stepped all the while.
 
-    python benchmarks/keda_calls.py [--targets 10000] [--rate 2000] [--seconds 60]
+    python benchmarks/keda_calls.py [--targets 10000] [--rate 2000] [--seconds 60] [--cores 2] [--out FILE]
 
-The scaler is a process of its own; this one stands in for KEDA, calling at the given rate whether answers
-come or not (open loop: a late answer does not make the next call late), and a third for Prometheus, which
-answers every expression with a sine. All three share the machine.
+The scaler is started as a user starts it. This process stands in for KEDA: it calls at random moments
+(Poisson) of the given rate whether answers come or not (open loop), and a call's time counts from the moment
+at which it was due, so that whatever this process is late by counts as well. Another one stands in for
+Prometheus and answers every expression with a sine. All of them share the same few cores.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import asyncio
 import json
 import math
 import os
+import random
 import re
-import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +37,8 @@ from quantum_control.fleet.keda_externalscaler_pb2_grpc import ExternalScalerStu
 MARK = re.compile(r'"quantum_control_read", "(\d+)"')
 IN_FLIGHT = 200
 """Of the calls with which the targets are made known."""
+
+QUANTILES = (50.0, 90.0, 99.0, 99.9)
 
 
 @lru_cache(maxsize=64)
@@ -103,47 +107,87 @@ async def made_known(stub: ExternalScalerStub, refs: list[ScaledObjectRef]) -> l
 
 
 async def called(
-    stub: ExternalScalerStub, requests: list[GetMetricsRequest], rate: float, seconds: float
+    call: Callable[..., Awaitable[bytes]], requests: list[bytes], rate: float, seconds: float
 ) -> tuple[list[float], int]:
     """Seconds of each call, from when it was due; and how many failed."""
+    rng = random.Random(1)
     taken: list[float] = []
     failed = 0
 
-    async def one(request: GetMetricsRequest, due: float) -> None:
+    async def one(request: bytes, due: float) -> None:
         nonlocal failed
         try:
-            await stub.GetMetrics(request, timeout=10.0)
+            await call(request, timeout=10.0)
         except grpc.aio.AioRpcError:
             failed += 1
         taken.append(time.perf_counter() - due)
 
-    begun = time.perf_counter()
+    due = time.perf_counter()
+    end = due + seconds
     under_way: set[asyncio.Task[None]] = set()
-    for i in range(int(rate * seconds)):
-        due = begun + i / rate
+    while (due := due + rng.expovariate(rate)) < end:
         if (left := due - time.perf_counter()) > 0.0:
             await asyncio.sleep(left)
-        task = asyncio.create_task(one(requests[i * 7919 % len(requests)], max(due, time.perf_counter())))
+        task = asyncio.create_task(one(rng.choice(requests), due))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
     await asyncio.gather(*under_way)
     return taken, failed
 
 
-async def measure(port: int, options: argparse.Namespace) -> None:
-    """Make the targets known, call, and print."""
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [pid, *(each for child in children for each in family(child))]
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Processor time of processes."""
+    ticks = 0
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pids: list[int]) -> int:
+    """Memory of processes."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def measure(port: int, scaler: int, stand_in: int, options: argparse.Namespace) -> dict[str, float]:
+    """Make the targets known, and call."""
+    processes = {"scaler": family(scaler), "prometheus": [stand_in], "caller": [os.getpid()]}
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = ExternalScalerStub(channel)
         begun = time.perf_counter()
-        requests = await made_known(stub, references(options.targets, options.model))
-        print(f"{options.targets} targets warmed up in {time.perf_counter() - begun:.0f} s", flush=True)
-        taken, failed = await called(stub, requests, options.rate, options.seconds)
+        requests = await made_known(ExternalScalerStub(channel), references(options.targets, options.model))
+        warmed = time.perf_counter() - begun
+        print(f"{options.targets} targets warmed up in {warmed:.1f} s", flush=True)
+        # Without making bytes of messages and messages of bytes: that is the caller's own.
+        call = channel.unary_unary("/externalscaler.ExternalScaler/GetMetrics")
+        coded = [request.SerializeToString() for request in requests]
+        begun, before = time.perf_counter(), {name: cpu_seconds(pids) for name, pids in processes.items()}
+        taken, failed = await called(call, coded, options.rate, options.seconds)
+        lasted = time.perf_counter() - begun
+        used = {name: cpu_seconds(pids) - before[name] for name, pids in processes.items()}
     taken.sort()
-    shown = "  ".join(f"p{q:g} {1e3 * taken[min(int(len(taken) * q / 100), len(taken) - 1)]:.2f} ms"
-                      for q in (50, 90, 99, 99.9))  # fmt: skip
-    print(
-        f"{len(taken)} calls at {options.rate:g}/s, {failed} failed:  {shown}  most {1e3 * taken[-1]:.1f} ms"
-    )
+    found: dict[str, float] = {
+        "targets": options.targets,
+        "rate": options.rate,
+        "seconds": options.seconds,
+        "cores": len(os.sched_getaffinity(0)),
+        "warm_up_s": round(warmed, 2),
+        "calls": len(taken),
+        "failed": failed,
+    }
+    for quantile in QUANTILES:
+        place = min(int(len(taken) * quantile / 100.0), len(taken) - 1)
+        found[f"p{quantile:g}_ms"] = round(1e3 * taken[place], 3)
+    found["most_ms"] = round(1e3 * taken[-1], 3)
+    found |= {f"{name}_cores": round(seconds / lasted, 3) for name, seconds in used.items()}
+    found["scaler_mb"] = round(resident_bytes(processes["scaler"]) / 1e6, 1)
+    return found
 
 
 def main() -> None:
@@ -153,7 +197,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2000.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--model", default="coherent")
+    parser.add_argument("--cores", type=int, default=2, help="that all processes share")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Prometheus)
     stand_in = os.fork()
     if not stand_in:
@@ -168,21 +215,20 @@ def main() -> None:
                 )
             try:
                 wait_until(lambda: "metrics at" in log.read_text() or scaler.poll() is not None)
-                found = re.search(r"at port (\d+)", log.read_text())
-                if found is None:
+                port = re.search(r"at port (\d+)", log.read_text())
+                if port is None:
                     sys.exit(log.read_text())
-                asyncio.run(measure(int(found[1]), options))
+                found = asyncio.run(measure(int(port[1]), scaler.pid, stand_in, options))
             finally:
                 scaler.send_signal(signal.SIGTERM)
                 scaler.wait()
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        print(
-            f"the scaler used {used.ru_utime + used.ru_stime:.0f} s of CPU,"
-            f" {used.ru_maxrss / 1024:.0f} MiB at most"
-        )
     finally:
         os.kill(stand_in, signal.SIGTERM)
         os.waitpid(stand_in, 0)
+    print("  ".join(f"{name} {value:g}" for name, value in found.items()))
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

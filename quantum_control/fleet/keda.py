@@ -12,9 +12,11 @@ from pathlib import Path
 import click
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.fleet.scaler_fleet import MOST_TARGETS, SETTLE, Fleet
-from quantum_control.fleet.scaler_history import HistorySource
+from quantum_control.fleet.scaler_fleet import MOST_TARGETS, Fleet
+from quantum_control.fleet.scaler_process import SteppingProcess
+from quantum_control.fleet.scaler_steps import SETTLE
 from quantum_control.monitoring.serving import LOOPBACK, PageServer
+from quantum_control.sources.prometheus import PrometheusSource
 from quantum_control.terminal import examples
 
 try:
@@ -42,7 +44,8 @@ GRACE = 5.0
 """Seconds for calls under way when the server stops."""
 
 SWITCH_SECONDS = 0.0005
-"""For which the background may keep the interpreter from a call; ten times that by default."""
+"""For which a thread may keep the interpreter from another: gRPC hands each call over between two of them.
+Ten times that by default."""
 
 SERVICE = contract.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
 
@@ -86,20 +89,24 @@ def command(
 ) -> None:
     """Size Deployments as KEDA's external scaler, until SIGTERM."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    sources = [HistorySource(url) for url in servers]
-    fleet = Fleet({source.address: source for source in sources}, settle=settle, most=most_targets)
+    addresses = [PrometheusSource(url).address for url in servers]
+    stepping = SteppingProcess(servers, settle)
+    fleet = Fleet(addresses, stepping, settle=settle, most=most_targets)
     credentials = _credentials(certificate, key, client_ca)
     pages = PageServer(metrics_listen, metrics_port)
     try:
-        asyncio.run(serve(fleet, listen, port, credentials, pages))
+        asyncio.run(serve(fleet, stepping, listen, port, credentials, pages))
     finally:
         pages.close()
-        for source in sources:
-            source.close()
 
 
 async def serve(
-    fleet: Fleet, listen: str, port: int, credentials: grpc.ServerCredentials | None, pages: PageServer
+    fleet: Fleet,
+    stepping: SteppingProcess,
+    listen: str,
+    port: int,
+    credentials: grpc.ServerCredentials | None,
+    pages: PageServer,
 ) -> None:
     """Answer until SIGTERM or SIGINT; then let calls under way end, and streams, which KEDA opens again.
 
@@ -133,7 +140,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     pages.add("/metrics", keda_metrics.page(fleet, scaler.calls))
-    fleet.start()
+    stepping.start(fleet)
     await server.start()
     pages.start()
     for name in ("", SERVICE):
@@ -143,10 +150,9 @@ async def serve(
 
     _log.info("stopping")
     await status.enter_graceful_shutdown()
-    scaler.stopping = True
-    scaler.wake()
+    scaler.stop()
     await server.stop(GRACE)
-    await asyncio.to_thread(fleet.stop)
+    await asyncio.to_thread(stepping.stop)
 
 
 def _credentials(

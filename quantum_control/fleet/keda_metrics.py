@@ -23,17 +23,18 @@ class _Scaler(Collector):
         self._calls = calls
 
     def collect(self) -> Iterator[Metric]:
-        counts, calls = self._fleet.counts, self._calls
-        yield GaugeMetricFamily(f"{PREFIX}_targets", "Triggers that are tracked.", len(self._fleet))
+        fleet, calls = self._fleet, self._calls
+        counts = fleet.counts
+        yield GaugeMetricFamily(f"{PREFIX}_targets", "Triggers that are tracked.", len(fleet))
         yield GaugeMetricFamily(
-            f"{PREFIX}_round_seconds", "Time of the last round of measurements.", counts.behind_seconds
+            f"{PREFIX}_round_seconds", "Time of the last round of measurements.", counts.round_seconds
         )
         for name, meaning, value in (
             ("steps", "Points of a grid that were taken.", counts.steps),
             ("warmed", "Triggers that were warmed up.", counts.warmed),
             ("failures", "Rounds for which a Prometheus gave no answer.", counts.failures),
-            ("held", "Calls answered with the last good value.", counts.held),
-            ("fallbacks", "Calls answered with the fallback.", counts.fallbacks),
+            ("held", "Calls answered with the last good value.", fleet.held),
+            ("fallbacks", "Calls answered with the fallback.", fleet.fallbacks),
         ):
             yield CounterMetricFamily(f"{PREFIX}_{name}", meaning, value)
         by_status = CounterMetricFamily(f"{PREFIX}_calls", "Calls.", labels=("method", "status"))

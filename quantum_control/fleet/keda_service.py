@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import grpc
@@ -22,9 +23,9 @@ from quantum_control.fleet.keda_externalscaler_pb2 import (
     ScaledObjectRef,
 )
 from quantum_control.fleet.keda_externalscaler_pb2_grpc import ExternalScalerServicer
-from quantum_control.fleet.scaler_fleet import Fleet, FullError, UnavailableError
+from quantum_control.fleet.scaler_fleet import Fleet, FullError, Tracked
 from quantum_control.fleet.scaler_history import QueryError
-from quantum_control.fleet.scaler_run import Tracked
+from quantum_control.fleet.scaler_steps import UnavailableError
 
 WARMING_SECONDS = 2.0
 """For which a call waits for a new target's first answer; KEDA itself gives up after 3 s in places."""
@@ -58,8 +59,7 @@ class Calls:
         """Count one."""
         key = (method, status)
         self.by_status[key] = self.by_status.get(key, 0) + 1
-        place = sum(seconds > bound for bound in BUCKETS)
-        self.buckets[place] += 1
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
         self.seconds += seconds
 
 
@@ -71,18 +71,37 @@ class ExternalScaler(ExternalScalerServicer):
         self.stopping = False
         self._fleet = fleet
         self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
+        self._listeners: dict[Tracked, set[asyncio.Event]] = {}
         fleet.advanced = self._advanced
 
-    def _advanced(self) -> None:
-        """From the fleet's thread: wake whoever waits for something new."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.wake)
+    def stop(self) -> None:
+        """Refuse calls from now on, and end the streams."""
+        self.stopping = True
+        self._wake(list(self._listeners))
 
-    def wake(self) -> None:
-        """Let streams and calls that wait look again."""
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _advanced(self, changed: Sequence[Tracked]) -> None:
+        """From the fleet's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake, changed)
+
+    def _wake(self, changed: Sequence[Tracked]) -> None:
+        """Let streams and calls that wait for these look again."""
+        for each in changed:
+            for news in self._listeners.get(each, ()):
+                news.set()
+
+    @contextmanager
+    def _listening(self, tracked: Tracked) -> Iterator[asyncio.Event]:
+        """Hear of news of one target."""
+        news = asyncio.Event()
+        listeners = self._listeners.setdefault(tracked, set())
+        listeners.add(news)
+        try:
+            yield news
+        finally:
+            listeners.discard(news)
+            if not listeners:
+                self._listeners.pop(tracked, None)
 
     async def IsActive(self, request: ScaledObjectRef, context: Context) -> IsActiveResponse:  # noqa: N802
         """Whether there is work, so that there has to be a pod."""
@@ -107,18 +126,19 @@ class ExternalScaler(ExternalScalerServicer):
         tracked.streams += 1
         told: bool | None = None
         try:
-            while not self.stopping:
-                news = self._news
-                try:
-                    active: bool | None = self._fleet.active(tracked)
-                except UnavailableError:
-                    active = told  # there is nothing new to say; what was said holds
-                except QueryError as error:
-                    await self._refuse("StreamIsActive", error, context, began)
-                if active is not None and active is not told:
-                    told = active
-                    yield IsActiveResponse(result=active)
-                await news.wait()
+            with self._listening(tracked) as news:
+                while not self.stopping:
+                    news.clear()
+                    try:
+                        active: bool | None = self._fleet.active(tracked)
+                    except UnavailableError:
+                        active = told  # there is nothing new to say; what was said holds
+                    except QueryError as error:
+                        await self._refuse("StreamIsActive", error, context, began)
+                    if active is not None and active is not told:
+                        told = active
+                        yield IsActiveResponse(result=active)
+                    await news.wait()
         finally:  # also when the caller has gone: its ScaledObject was deleted
             tracked.streams -= 1
             self._fleet.touch(tracked)
@@ -163,10 +183,12 @@ class ExternalScaler(ExternalScalerServicer):
     async def _ready(self, request: ScaledObjectRef) -> Tracked:
         """Return the target, after a moment's wait if it is new."""
         tracked = self._tracked(request)
-        until = self._loop.time() + WARMING_SECONDS
-        while not tracked.known and (left := until - self._loop.time()) > 0.0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), left)
+        if not tracked.known:
+            with self._listening(tracked) as news, suppress(TimeoutError):
+                async with asyncio.timeout(WARMING_SECONDS):
+                    while not tracked.known:
+                        news.clear()
+                        await news.wait()
         return tracked
 
     async def _refuse(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,16 +23,34 @@ POINTS = 15_000
 TOGETHER = 50
 """Expressions in one question: more are hardly cheaper, and one that is wrong costs all a second one."""
 
+LANES = 4
+"""Questions under way at a time: what is waited for is mostly the server."""
+
 
 class QueryError(QuantumControlError):
     """An expression is at fault, not the server; the message says what to change."""
 
 
-class HistorySource(PrometheusSource):
-    """Reads ranges; parameters as `PrometheusSource`."""
+class HistorySource:
+    """Reads ranges, several at a time.
+
+    Parameters
+    ----------
+    url
+        As for `PrometheusSource`, with its errors.
+    """
+
+    def __init__(self, url: str) -> None:
+        lanes = [_Lane(url) for _ in range(LANES)]
+        self.address = lanes[0].address
+        self._lanes = lanes
+        self._free: SimpleQueue[_Lane] = SimpleQueue()
+        for lane in lanes:
+            self._free.put(lane)
+        self._threads = ThreadPoolExecutor(LANES, "quantum_control history")
 
     def ranges(
-        self, expressions: Sequence[str], first: int, last: int, interval: float
+        self, expressions: Collection[str], first: int, last: int, interval: float
     ) -> dict[str, Array | QueryError]:
         """Values of each expression at the times n·interval, n from `first` to `last`.
 
@@ -42,18 +62,43 @@ class HistorySource(PrometheusSource):
             The server cannot be reached, or does not answer as one.
         """
         wanted = list(dict.fromkeys(expressions))
-        found: dict[str, Array | QueryError] = {}
         each = max(1, min(TOGETHER, POINTS // (2 * (last - first + 1))))
-        for start in range(0, len(wanted), each):
-            part = wanted[start : start + each]
+        parts = [wanted[start : start + each] for start in range(0, len(wanted), each)]
+
+        def ask(part: Sequence[str]) -> dict[str, Array | QueryError]:
+            lane = self._free.get()
             try:
-                found.update(self._some(part, first, last, interval))
-            except QueryError:
-                for expression in part:  # one of them is at fault: which?
-                    try:
-                        found.update(self._some([expression], first, last, interval))
-                    except QueryError as error:
-                        found[expression] = error
+                return lane.ranges(part, first, last, interval)
+            finally:
+                self._free.put(lane)
+
+        found: dict[str, Array | QueryError] = {}
+        for some in self._threads.map(ask, parts):  # those that are left are not asked after an error
+            found.update(some)
+        return found
+
+    def close(self) -> None:
+        """End the threads, and close the connections."""
+        self._threads.shutdown()
+        for lane in self._lanes:
+            lane.close()
+
+
+class _Lane(PrometheusSource):
+    """One connection."""
+
+    def ranges(
+        self, expressions: Sequence[str], first: int, last: int, interval: float
+    ) -> dict[str, Array | QueryError]:
+        """As the source's; of as many as go into one question."""
+        try:
+            return dict(self._some(expressions, first, last, interval))
+        except QueryError as error:
+            if len(expressions) == 1:
+                return {expressions[0]: error}
+        found: dict[str, Array | QueryError] = {}
+        for expression in expressions:  # one of them is at fault: which?
+            found.update(self.ranges([expression], first, last, interval))
         return found
 
     def _some(
@@ -77,8 +122,9 @@ class HistorySource(PrometheusSource):
         try:
             for one in series:
                 row = np.full(count, np.nan)
-                for time, value in one["values"]:
-                    row[round(float(time) / interval) - first] = float(value)
+                moments, values = zip(*one["values"], strict=True)
+                place = np.rint(np.array(moments, dtype=np.float64) / interval).astype(np.int64) - first
+                row[place] = np.fromiter(map(float, values), np.float64, len(values))
                 by_mark.setdefault(one["metric"][_MARK], []).append(row)
         except (LookupError, TypeError, ValueError) as error:
             raise SensorError(f"{self.address} answers what is no range of numbers: {error}") from error

@@ -27,6 +27,9 @@ LARGEST_DELAY = 240
 MOST_TEXT = 4096
 """Characters of a query."""
 
+MODEL = "coherent"
+"""The law by default: of those that are as cheap the one that changes least."""
+
 OF_KEDA = frozenset(
     {"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsCertFile", "tlsClientCert", "tlsClientKey"}
 )
@@ -101,7 +104,7 @@ class Target:
             raise ConfigError("query is missing: the demand in units of work, in PromQL")
         if len(query) > MOST_TEXT or len(backlog) > MOST_TEXT:
             raise ConfigError(f"query and backlog may have {MOST_TEXT} characters each")
-        model = said.pop("model", "auto")
+        model = said.pop("model", MODEL)
         if model not in names("physics"):
             raise ConfigError(unknown_name("physics model", model, names("physics")))
         interval = take("interval", INTERVAL, 1.0, 3600.0)

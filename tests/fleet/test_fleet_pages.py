@@ -10,6 +10,7 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "results" / "scale"
 PAGE = (DOCS / "scale.md").read_text(encoding="utf-8")
+KEDA = (DOCS / "keda.md").read_text(encoding="utf-8")
 
 
 def test_every_row_of_the_table_of_steps_is_the_one_measured():
@@ -23,6 +24,28 @@ def test_every_row_of_the_table_of_steps_is_the_one_measured():
             f" {int(row['process_bytes']):,} |"
         )
         assert expected in PAGE
+
+
+def test_the_tables_of_traces_are_those_measured():
+    with (RESULTS / "traces.csv").open(newline="") as file:
+        laws: dict[str, dict[str, dict[str, str]]] = {}
+        for row in csv.DictReader(file):
+            laws.setdefault(row["trace"], {})[row["law"]] = row
+    assert len(laws) == 3
+    for trace, by_law in laws.items():
+        ours, hpa, kpa = (by_law[law] for law in ("scaler, coherent", "hpa", "kpa"))
+        saved = (
+            f"{float(law['saved']) * 100:.1f} % [{float(law['saved_low']) * 100:.1f},"
+            f" {float(law['saved_high']) * 100:.1f}]"
+            for law in (hpa, kpa)
+        )
+        counts = (
+            ", ".join(f"{float(law[what]):.0f}" for law in (ours, hpa, kpa)) for what in ("changes", "moved")
+        )
+        cells = (f"{trace}, {ours['days']} days", *saved, *counts)
+        assert f"| {' | '.join(cells)} |" in KEDA
+        costs = (f"{float(law['cost']):.1f}" for law in (ours, hpa, kpa, by_law["bound"]))
+        assert f"| {trace} | {' | '.join(costs)} |" in KEDA
 
 
 def test_the_figures_of_a_host_are_those_measured():

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from integration.prometheus_server import LocalPrometheus, Target, make_certificate, require_prometheus
@@ -166,6 +168,35 @@ def test_a_restart_loses_nothing(scaler, prometheus, tmp_path):
         fresh.stop()
 
 
+def test_a_background_that_is_killed_is_replaced(prometheus, tmp_path):
+    scaler = Scaler(prometheus.url, tmp_path, "orphaned")
+    try:
+        stub = scaler.stub()
+        before = ask(stub, ref("kept")).metricValue
+        children = Path(f"/proc/{scaler.process.pid}/task/{scaler.process.pid}/children")
+        [stepper] = [
+            pid for pid in children.read_text().split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]  # fmt: skip
+        os.kill(int(stepper), signal.SIGKILL)
+        assert ask(stub, ref("kept")).metricValue == before  # the last answer stands meanwhile
+        assert wait_until(lambda: "starting another" in scaler.log)
+        assert wait_until(lambda: _known(stub, ref("taken-up-later")))
+
+        def seen():
+            return _counter(scaler, "steps")
+
+        first = wait_until(lambda: seen() > 0) and seen()
+        assert wait_until(lambda: seen() > first)
+    finally:
+        assert scaler.stop() == 0
+
+
+def _counter(scaler, name):
+    page = urlopen(scaler.metrics, timeout=SECONDS).read().decode()  # noqa: S310 - our own
+    return float(re.search(rf"^quantum_control_scaler_{name}_total (\S+)", page, re.MULTILINE)[1])
+
+
 def test_activity_follows_the_demand_and_is_told_at_once(scaler, exposed):
     stub = scaler.stub()
     reference = ref("sleepy", query="waits", minReplicas="0")
@@ -257,8 +288,6 @@ def _known(stub, reference):
 
 
 def test_health_reflection_and_metrics(scaler):
-    from urllib.request import urlopen
-
     ask(scaler.stub(), ref("web"))
     channel = scaler.channel
     health = health_pb2_grpc.HealthStub(channel)
