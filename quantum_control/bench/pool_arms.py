@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,11 @@ GRID = (2, 4, 8, 16, 32, 64)
 OURS = "quantum_control"
 STEERED = (OURS, "gradient2", "hill climbing")
 """Arms that steer."""
+
+TOLD = {"told at the change": 0, "told one step later": 1}
+"""Arms that are told each phase's best size as it was calibrated, so many steps after the phase has begun.
+They bound what steering can reach: whoever has to see a change before they follow it has figures of the new
+phase one step after it at the earliest, and the best fixed size needs none."""
 
 INTERVALS = {"psycopg_pool": 0.1, "pgbouncer": 0.25}
 """Seconds between steps of all that steer; a change through PgBouncer's console takes 30 to 50 ms."""
@@ -74,6 +79,10 @@ class Arm:
     """At the beginning."""
     account: Account
     """Grows; the difference of two readings is what was between them."""
+    tell: Callable[[int], None] | None = None
+    """Sets the size, of an arm that is told it."""
+    late: float = 0.0
+    """Seconds after the beginning of a phase at which it is told."""
 
 
 @contextmanager
@@ -81,8 +90,12 @@ def start(name: str, backend: str, server: Postgres) -> Iterator[Arm]:
     """Set up an arm before a running server; everything is ended with the context."""
     sizes = named_sizes(backend) | {fixed(size): size for size in GRID}
     size = sizes.get(name, DEFAULTS[backend])
-    pools = _psycopg_pool if backend == "psycopg_pool" else _pgbouncer
+    pools = psycopg_pool if backend == "psycopg_pool" else _pgbouncer
     with pools(server, size) as (work, steered):
+        if name in TOLD:
+            with ConnectionPoolResource(**steered, max_connections=CLIENTS) as resource:
+                yield Arm(work, size, Account(), resource.apply_control, TOLD[name] * INTERVALS[backend])
+            return
         if name not in STEERED:
             yield Arm(work, size, Account())
             return
@@ -100,7 +113,8 @@ Pool = tuple[Work, dict[str, Any]]
 
 
 @contextmanager
-def _psycopg_pool(server: Postgres, size: int) -> Iterator[Pool]:
+def psycopg_pool(server: Postgres, size: int) -> Iterator[Pool]:
+    """A psycopg_pool of one size, and clients that work through it."""
     with ConnectionPool(
         server.dsn, kwargs={"autocommit": True}, min_size=size, max_size=size, timeout=PATIENCE, open=True
     ) as pool:

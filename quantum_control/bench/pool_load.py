@@ -29,6 +29,9 @@ LOOKUPS = 100
 SLOT = 0.25
 """Seconds for which the rate of arrivals stays the same."""
 
+AHEAD = 0.05
+"""Seconds before the first transaction can be due: by then all threads are there."""
+
 SCHEMA = f"""
 CREATE TABLE account (id int PRIMARY KEY, amount int);
 INSERT INTO account SELECT g, 0 FROM generate_series(0, {ACCOUNTS - 1}) AS g;
@@ -156,7 +159,7 @@ def serve(work: Work, table: Timetable) -> NDArray[np.float32]:
     latencies = np.full(len(due), np.inf, dtype=np.float32)
     lock = threading.Lock()
     cursor = 0
-    begin = time.monotonic() + 0.05  # so that all threads are there
+    begin = time.monotonic() + AHEAD
 
     def loop() -> None:
         nonlocal cursor

@@ -17,6 +17,8 @@ BEDS: Mapping[str, str] = {
     "threads": "quantum_control.validation.beds.threads:ThreadsBed",
     "buffer": "quantum_control.validation.beds.buffer:BufferBed",
     "memory": "quantum_control.validation.beds.memory:MemoryBed",
+    "connections": "quantum_control.validation.beds.connections:ConnectionsBed",
+    "loadbalancer": "quantum_control.validation.beds.loadbalancer:LoadBalancerBed",
 }
 """Where the real part of each resource is; imported when it is used."""
 
@@ -35,11 +37,13 @@ class Turn:
     """Number of the pairs in a row that this one belongs to."""
     place: int
     """Its place among them, from 0."""
+    length: int
+    """How many those are."""
 
     @classmethod
     def of(cls, seed: int, stream: int, pair: int, length: int) -> Turn:
         """Turn of a pair, with `length` pairs to a stretch."""
-        return cls(seed, stream, pair, *divmod(pair, length))
+        return cls(seed, stream, pair, *divmod(pair, length), length)
 
     def arrivals(self) -> np.random.Generator:
         """Random numbers of this pair."""

@@ -1,0 +1,273 @@
+"""Pools of connections to a real PostgreSQL under a real mixed load, in short blocks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+
+from quantum_control.bench.connections import SETTINGS
+from quantum_control.bench.database_servers import Postgres
+from quantum_control.bench.pool_arms import DEFAULTS, WAITING, psycopg_pool
+from quantum_control.bench.pool_load import (
+    AHEAD,
+    CLIENTS,
+    PHASES,
+    SCHEMA,
+    SLOT,
+    Timetable,
+    Work,
+    capacity,
+    serve,
+    timetable,
+)
+from quantum_control.core.controller import QuantumController
+from quantum_control.core.physics import Objective, PhysicsModel
+from quantum_control.core.resource import Resource
+from quantum_control.daemon.shadow import Shadow
+from quantum_control.resources.connections import ConnectionPoolResource
+from quantum_control.simulation.peers.gradient2 import Gradient2Limit
+from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.beds.steps import Steps
+from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
+from quantum_control.validation.statistics import FloatArray
+
+SIZE = DEFAULTS["psycopg_pool"]
+
+BEST, PEER = "best fixed", "peer"
+
+RISE = 0.04
+"""Seconds from the beginning of a block until as much is under way as in the midst of it: about the longest
+transaction."""
+
+TICK = 0.01
+"""Seconds between two looks at the size."""
+
+SESSIONS = 10
+"""Sessions on the server beside those of the pools: ours, and those that ask it for its figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A pool that lasts over all blocks."""
+
+    pool: ConnectionPool[Any]
+    work: Work
+    steps: Steps | None = None
+    """None for a fixed size."""
+
+    def size(self) -> int:
+        """Connections that may be used, or that are open where those are more."""
+        return max(self.pool.max_size, self.pool.get_stats()["pool_size"])
+
+
+class _Watch:
+    """Looks at the size of an arm again and again."""
+
+    def __init__(self, arm: Arm) -> None:
+        self.times: list[float] = []
+        """Seconds on the monotonic clock."""
+        self.sizes: list[int] = []
+        self._arm = arm
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="watch")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            self.times.append(time.monotonic())
+            self.sizes.append(self._arm.size())
+            if self._over.wait(TICK):
+                return
+
+
+class ConnectionsBed(Bed):
+    """The load of `quantum-control bench connections` on pools of psycopg_pool.
+
+    A stretch of pairs is one phase of that load: it begins with a slot of the
+    phase before, so that the change is among what is measured, and a pair has
+    the next few slots of it. The first moments of a block count for nothing.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self._stack = ExitStack()
+        self._arms: dict[str, Arm] = {}
+        self._rates: Mapping[str, float] = {}
+        # Every arm may have a connection for each client, and all arms are there at once.
+        most = int(settings["pools"]) * CLIENTS + SESSIONS
+        try:
+            self._server = self._stack.enter_context(Postgres({**SETTINGS, "max_connections": most}))
+            self._admin = self._stack.enter_context(psycopg.connect(self._server.dsn, autocommit=True))
+            self._admin.execute(SCHEMA)
+            self._admin.execute("VACUUM ANALYZE")
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
+        """Measure what the server can do in each phase, then every fixed size on arrivals of the run."""
+        sizes: Sequence[int] = self.settings["sizes"]
+        with ExitStack() as stack:
+            arms = {size: self._fixed(stack, size) for size in sizes}
+            most = self._capacities(arms, tell)
+            self._rates = {phase.name: phase.utilisation * max(most[phase.name].values()) for phase in PHASES}
+            latencies: dict[int, list[float]] = {size: [] for size in sizes}
+            chosen = turns[: self.settings["sweep"]]
+            for number, turn in enumerate(chosen, 1):
+                tell(f"looking for the best fixed size: block {number} of {len(chosen)}")
+                for size in turn.order().permutation(list(sizes)).tolist():
+                    latencies[size].append(self._play(arms[size], turn).metrics["latency_mean"])
+        # The geometric mean, as the arms are compared by ratios.
+        means = {size: float(np.exp(np.mean(np.log(found)))) for size, found in latencies.items()}
+        return {
+            "best_fixed": min(means, key=means.__getitem__),
+            "latency_by_size": {str(size): round(value, 6) for size, value in means.items()},
+            "arrivals_per_second": {name: round(rate, 1) for name, rate in self._rates.items()},
+            "transactions_per_second": {
+                name: {str(size): round(value, 1) for size, value in found.items()}
+                for name, found in most.items()
+            },
+        }
+
+    def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
+        """Open the pools."""
+        self._rates = calibration["arrivals_per_second"]
+        for name in arms:
+            if name in (DEFAULT, AGAIN):
+                self._arms[name] = self._fixed(self._stack, SIZE)
+            elif name == BEST:
+                self._arms[name] = self._fixed(self._stack, int(calibration["best_fixed"]))
+            else:
+                self._arms[name] = self._steered(name)
+
+    def run(self, arm: str, turn: Turn) -> Block:
+        """Play the slots of a turn."""
+        return self._play(self._arms[arm], turn)
+
+    def _fixed(self, stack: ExitStack, size: int) -> Arm:
+        work, steered = stack.enter_context(psycopg_pool(self._server, size))
+        return Arm(steered["pool"], work)
+
+    def _steered(self, name: str) -> Arm:
+        """A pool of the default size, and a controller that begins with it."""
+        steps = Steps(float(self.settings["interval"]))
+        work, steered = self._stack.enter_context(psycopg_pool(self._server, SIZE))
+        resource: Resource = self._stack.enter_context(
+            ConnectionPoolResource(
+                **steered,
+                # The peer knows nothing of what the server's sessions do, nor did it as published.
+                server=None if name == PEER else self._server.dsn,
+                max_connections=CLIENTS,
+                clock=steps.clock,
+            )
+        )
+        law: PhysicsModel | str = Gradient2Limit() if name == PEER else name
+        if name == WATCHED:
+            resource, law = Shadow(resource), "auto"
+        steps.step = QuantumController(
+            resource,
+            law,
+            auto_tune=isinstance(law, str),
+            interval=steps.interval,
+            objective=Objective(waiting=WAITING),
+            clock=steps.clock,
+        ).optimize
+        return Arm(steered["pool"], work, steps)
+
+    def _capacities(
+        self, arms: Mapping[int, Arm], tell: Callable[[str], object]
+    ) -> dict[str, dict[int, float]]:
+        """Transactions per second with every client busy, by phase and size."""
+        found: dict[str, dict[int, float]] = {phase.name: {} for phase in PHASES}
+        for size, arm in arms.items():
+            tell(f"calibrating: {size} connections")
+            for phase in PHASES:
+                found[phase.name][size] = capacity(arm.work, phase, float(self.settings["capacity"]))
+        return found
+
+    def _play(self, arm: Arm, turn: Turn) -> Block:
+        table = self._table(turn)
+        self._admin.execute("VACUUM hot")  # what the block before has left there
+        begin = time.monotonic() + AHEAD
+        with ExitStack() as stack:
+            watch = stack.enter_context(_Watch(arm))
+            if arm.steps is not None:
+                # Not while the clients are waking up, nor while the last of them are served: for the control
+                # one block is the continuation of the other.
+                stack.enter_context(arm.steps.between(begin + RISE, begin + table.seconds))
+            latency = serve(arm.work, table)
+        times = np.array(watch.times) - begin
+        return Block(
+            metrics=self._figures(table, latency, times, np.array(watch.sizes, dtype=np.float64)),
+            control_cpu=0.0 if arm.steps is None else arm.steps.cpu,
+            steps=0 if arm.steps is None else arm.steps.taken,
+            course=_course(table, latency, times, watch.sizes),
+        )
+
+    def _table(self, turn: Turn) -> Timetable:
+        """The turn's part of its stretch: a slot of the phase before, then the phase."""
+        seconds = float(self.settings["seconds"])
+        rng = turn.conditions()
+        before, phase = (PHASES[(turn.stretch + k) % len(PHASES)] for k in (-1, 0))
+        length = turn.length * seconds
+        first = timetable(before, self._rates[before.name], SLOT, rng)
+        then = timetable(phase, self._rates[phase.name], length - first.seconds, rng)
+        due = np.concatenate([first.due, then.due + first.seconds])
+        begin = turn.place * seconds
+        mine = slice(*np.searchsorted(due, (begin, begin + seconds)).tolist())
+        return Timetable(seconds, due[mine] - begin, (first.statements + then.statements)[mine])
+
+    def _figures(
+        self, table: Timetable, latency: NDArray[np.float32], times: FloatArray, sizes: FloatArray
+    ) -> dict[str, float]:
+        wash_in = float(self.settings["wash_in"])
+        counts = table.due >= wash_in
+        due, took = table.due[counts], latency[counts].astype(np.float64)
+        # What was never begun is as late as it was at the end, and later: a lower bound.
+        late = np.where(np.isfinite(took), took, table.seconds - due)
+        during = (times >= wash_in) & (times < table.seconds)
+        seconds = table.seconds - wash_in
+        return {
+            "latency_mean": float(late.mean()),
+            "latency_p99": float(np.percentile(late, 99.0)),
+            "lost": float(np.mean(~np.isfinite(took))),
+            "connections": float(sizes[during].mean()),
+            "throughput": float(np.sum(due + took <= table.seconds)) / seconds,
+        }
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def _course(
+    table: Timetable, latency: NDArray[np.float32], times: FloatArray, sizes: Sequence[int]
+) -> list[tuple[float, float, float]]:
+    """Time, size, and transactions that are due and not done, at each look within the block."""
+    ends = np.sort(table.due + np.where(np.isnan(latency), 0.0, latency))
+    under_way = np.searchsorted(table.due, times, "right") - np.searchsorted(ends, times, "right")
+    return [
+        (float(at), float(size), float(demand))
+        for at, size, demand in zip(times, sizes, under_way, strict=True)
+        if 0.0 <= at < table.seconds
+    ]

@@ -1,0 +1,123 @@
+"""The experiment on pools before a real PostgreSQL, in small: the machinery, not the outcome."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
+
+from click.testing import CliRunner
+from integration.pool_load import installed
+
+from quantum_control.bench.pool_load import CLIENTS, PHASES, SLOT
+from quantum_control.validation.bed import RUN, Turn
+from quantum_control.validation.beds.connections import SIZE, ConnectionsBed
+from quantum_control.validation.command import command
+from quantum_control.validation.plan import committed, read_plan
+
+pytestmark = pytest.mark.integration
+
+PAIRS = 3
+
+SHORTER = {
+    "pilot = 30": "pilot = 0",
+    "warm_up = 10": "warm_up = 1",
+    "stretch = 8": "stretch = 1",
+    "sizes = [4, 8, 16, 24, 32, 48, 64]": "sizes = [2, 16]",
+    "capacity = 1.5": "capacity = 0.1",
+    "sweep = 32": "sweep = 1",
+}
+
+RATES = {"arrivals_per_second": {phase.name: 100.0 for phase in PHASES}, "best_fixed": 6}
+
+
+@pytest.fixture(autouse=True)
+def _postgres():
+    installed("postgres")
+
+
+@pytest.fixture(scope="module")
+def of():
+    return read_plan(committed()).of("connections")
+
+
+@pytest.fixture(scope="module")
+def bed(of):
+    installed("postgres")
+    with ConnectionsBed(of.bed) as bed:
+        bed.prepare(RATES, ["default", "best fixed", "peer", "auto", "watched"])
+        yield bed
+
+
+def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
+    text = committed()
+    for line, shorter in SHORTER.items():
+        assert line in text
+        text = text.replace(line, shorter)
+    plan = tmp_path / "small.toml"
+    plan.write_text(text)
+    given = ["connections", "--pairs", str(PAIRS), "--out", str(tmp_path / "out"), "--plan", str(plan)]
+    done = CliRunner().invoke(command, [*given, "--json"], catch_exceptions=False)
+    found = json.loads(done.stdout)[0]
+    assert found["pairs"] == PAIRS
+    assert set(found["means"]) == {"default", "auto", "best fixed", "peer", "optomechanical"}
+    for arm, means in found["means"].items():
+        assert 0.0 < means["latency_mean"] <= means["latency_p99"], arm
+        assert 0.0 <= means["lost"] <= 1.0
+        assert means["throughput"] > 0.0
+    assert found["means"]["default"]["connections"] == SIZE
+    assert found["control"]["auto"]["step_seconds"] > 0.0
+    calibration = json.loads((tmp_path / "out" / "connections" / "calibration.json").read_text())
+    latencies = {int(size): latency for size, latency in calibration["latency_by_size"].items()}
+    assert latencies[calibration["best_fixed"]] == min(latencies.values())
+    assert found["means"]["best fixed"]["connections"] == calibration["best_fixed"]
+
+
+def test_the_pairs_of_a_stretch_are_one_phase_that_begins_with_a_slot_of_the_one_before(bed, of):
+    tables = [bed._table(Turn.of(1, RUN, pair, of.stretch)) for pair in range(2 * of.stretch)]
+    for stretch, phase in enumerate(PHASES):
+        before = PHASES[stretch - 1]
+        statements, due = [], []
+        for place in range(of.stretch):
+            table = tables[stretch * of.stretch + place]
+            assert np.all((table.due >= 0.0) & (table.due < table.seconds))
+            statements += table.statements
+            due += (table.due + place * table.seconds).tolist()
+        first = [kind for kind, at in zip(statements, due, strict=True) if at < SLOT]
+        then = [kind for kind, at in zip(statements, due, strict=True) if at >= SLOT]
+        only = {"hot rows": "transfer", "waits": "pg_sleep"}
+        assert any(only[before.name] in kind for kind in first)
+        assert not any(only[before.name] in kind for kind in then)
+        assert not any(only[phase.name] in kind for kind in first)
+        assert any(only[phase.name] in kind for kind in then)
+
+
+def test_all_arms_get_the_same_transactions(bed, of):
+    turn = Turn.of(1, RUN, 5, of.stretch)
+    assert bed._table(turn).statements == bed._table(turn).statements
+    assert bed._table(turn).statements != bed._table(Turn.of(1, RUN, 6, of.stretch)).statements
+
+
+def test_what_is_steered_goes_on_where_it_was_and_its_time_stands_still(bed, of):
+    arm = bed._arms["auto"]
+    for pair in range(3):
+        block = bed.run("auto", Turn.of(1, RUN, pair, of.stretch))
+        assert block.steps > 0
+        assert block.control_cpu > 0.0
+        size, at = arm.pool.max_size, arm.steps.clock()
+        bed.run("default", Turn.of(1, RUN, pair, of.stretch))
+        assert arm.steps.clock() == at
+        assert arm.pool.max_size == size
+    assert 1 <= arm.size() <= CLIENTS
+    assert block.course[0][1] >= 1.0
+
+
+def test_fixed_sizes_and_what_is_only_watched_stay_as_they_are(bed, of):
+    for name, size in (("default", SIZE), ("best fixed", 6), ("watched", SIZE)):
+        block = bed.run(name, Turn.of(1, RUN, 0, of.stretch))
+        assert {each for _, each, _ in block.course} == {size}, name
+        assert (block.steps > 0) == (name == "watched")
+        assert block.metrics["lost"] < 1.0
