@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.physics import Objective
 from quantum_control.core.plugins import load, names
 from quantum_control.core.quiet import QuietHours
 from quantum_control.core.resource import Resource
 from quantum_control.core.safety import GuardSettings
+from quantum_control.core.secret import Secret
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of resources: they become names of files and metrics."""
@@ -123,6 +125,31 @@ class BudgetSection(_Section):
     """The sum of their sizes, and the reserve."""
     reserve: Annotated[int, Field(ge=0)] = 0
     """What is left to others."""
+    store: str | None = None
+    """Where the processes that share it agree, on this host or others: redis://HOST:PORT/0, a connection
+    string of PostgreSQL, or where one is kept ("env:NAME", "file:PATH"). Not shared if not given."""
+    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    """Part of this process in a shortage, relative to the others that share it."""
+    lease: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 15.0
+    """Seconds without a word after which what this process held goes to the others."""
+
+    def budget(self, name: str) -> Budget:
+        """Make it; `name` is that of the budget in the store.
+
+        Raises
+        ------
+        ConfigError
+            Nothing is left to share, or the store's address is wrong.
+        """
+        if self.store is None:
+            return Budget(self.total, self.reserve)
+        from quantum_control.fleet.shares import SharedBudget  # needed by few
+        from quantum_control.fleet.stores import store_of
+
+        kept = self.store.startswith(("env:", "file:"))
+        store = store_of(Secret("store", self.store).read() if kept else self.store, name)
+        left = self.total - self.reserve
+        return Budget(SharedBudget(store, left, weight=self.weight, lease=self.lease))
 
 
 class AuditSection(_Section):

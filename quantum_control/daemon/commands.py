@@ -82,6 +82,7 @@ interval = 1.0      # seconds
 # [budgets.database]
 # total = 100
 # reserve = 10
+# store = "redis://db:6379/0"          # shared with the daemons of other hosts
 """
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from quantum_control.config import Config, MetricsSection, Mode, OpenTelemetrySection, ResourceSection
 from quantum_control.config_file import read_config
-from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ActuatorError, ConfigError, unknown_name
 from quantum_control.core.journal import Journal
 from quantum_control.core.physics import Objective
@@ -94,7 +93,7 @@ class Service:
         self._around = Surroundings(
             self.journal,
             audit,
-            {name: Budget(each.total, each.reserve) for name, each in config.budgets.items()},
+            {name: each.budget(name) for name, each in config.budgets.items()},
             config.runtime_directory / "locks",
             config.state_directory / "learned",
             tuple(each for each in (told, pushed) if each is not None),
@@ -155,7 +154,7 @@ class Service:
         for name in budgets:
             self._around.budgets.pop(name, None)
             if name in new.budgets:
-                self._around.budgets[name] = Budget(new.budgets[name].total, new.budgets[name].reserve)
+                self._around.budgets[name] = new.budgets[name].budget(name)
         begun = [name for name in new.resources if name not in self.steered and name not in stuck]
         for name in begun:
             self._add(name, new.resources[name])

@@ -17,8 +17,10 @@ import pytest
 from integration.pool_load import eventually, postgres
 from integration.requirements import require
 
+from quantum_control import Resource, ResourceState
 from quantum_control.bench.database_servers import Redis
-from quantum_control.core.errors import ConfigError
+from quantum_control.config import BudgetSection
+from quantum_control.core.errors import ActuatorError, ConfigError
 from quantum_control.fleet.shares import SharedBudget
 from quantum_control.fleet.stores import PostgresStore, StoreError, store_of
 
@@ -214,6 +216,44 @@ def test_budgets_of_different_names_do_not_meet(address):
     assert [budget.claim(10, 1, 0) for budget in budgets] == [10, 10]
     for budget in budgets:
         budget.close()
+
+
+class Pool(Resource):
+    """Holds what it is given."""
+
+    def __init__(self, size):
+        self.size, self.min_size = size, 2
+
+    def measure_state(self):
+        return ResourceState(0.0, size=self.size)
+
+    def apply_control(self, new_size):
+        self.size = new_size
+
+    def get_metrics(self):
+        return {}
+
+
+def test_daemons_that_are_told_of_the_same_store_share_what_it_is_for(address, monkeypatch):
+    monkeypatch.setenv("STORE", address)
+    sections = [
+        BudgetSection(total=TOTAL, reserve=4, store=store, lease=LEASE) for store in ("env:STORE", address)
+    ]
+    pools = [Pool(12), Pool(2)]
+    budgets = [section.budget("database") for section in sections]
+    shares = [budget.share(pool) for budget, pool in zip(budgets, pools, strict=True)]
+
+    def both_want_all():
+        for share in shares:
+            with suppress(ActuatorError):
+                share.apply_control(30)
+            share.measure_state()
+            assert sum(pool.size for pool in pools) <= TOTAL - 4
+        return [pool.size for pool in pools] == [8, 8]
+
+    eventually(both_want_all, "what is left of the reserve is shared fairly")
+    for budget, share in zip(budgets, shares, strict=True):
+        budget.leave(share)
 
 
 def test_a_server_that_is_not_there_is_told_without_a_password():
