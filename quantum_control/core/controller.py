@@ -249,7 +249,7 @@ class QuantumController:
     ) -> tuple[int, tuple[str, ...]]:
         if 0.0 <= state.throughput < inf:
             self._knee.observe(state.size, state.demand, state.throughput, elapsed)
-        within = self._knee.limit(size, wanted)
+        within = self._knee.limit(size, wanted, self.metrics.get("useful_size", nan))
         reasons: tuple[str, ...] = ()
         if within < wanted:
             reasons = (self._knee.reason,)

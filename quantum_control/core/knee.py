@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, log
+from math import inf, log, nan
 
 from quantum_control.core.elasticity import (
     BRIEF,
@@ -64,6 +64,7 @@ class Knee:
         self._patience = 0  # intervals to wait for that; 0 if nowhere to come back to
         self._blind = 0  # calls of limit() since there was last anything to learn from
         self._limiting = ""  # what the last limit() kept to
+        self._useful = inf  # the most of use, where it kept to that
 
     def observe(self, size: float, demand: float, throughput: float, interval: float) -> None:
         """Learn from an interval; one with values that make no sense is ignored.
@@ -108,10 +109,12 @@ class Knee:
         else:
             self._follow(size, count, interval)
 
-    def limit(self, size: float, wanted: float) -> float:
+    def limit(self, size: float, wanted: float, useful: float = nan) -> float:
         """Return what the evidence supports of the `wanted` size, `size` being in force.
 
         Call it once an interval, also where nothing was measured: what is known still holds.
+        `useful` is the largest size that the resource itself tells it can make use of now (inf: any;
+        nan: it cannot tell): growth need not feel its way up to there, and ends there.
         """
         self._blind += 1
         if self._trial and self._blind > PATIENCE:
@@ -121,7 +124,11 @@ class Knee:
             cap, self._limiting = self._trial.goal, "trial"
         proven = self._reach.proven
         untried = max(GROWTH * proven, size)
-        if proven and untried < cap:
+        if useful > 0.0:
+            if useful < cap:
+                cap, self._limiting = useful, "useful"
+                self._useful = useful
+        elif proven and untried < cap:
             cap, self._limiting = untried, "untried"
         if wanted > cap:
             return cap
@@ -133,6 +140,8 @@ class Knee:
         """Why the last `limit()` allowed less than was wanted; empty if it did not."""
         if self._limiting == "untried":
             return f"knee: {self._reach.proven:.6g} is the most that is known to work"
+        if self._limiting == "useful":
+            return f"knee: {self._useful:.6g} is the most that the resource can make use of"
         if self._limiting == "trial" and self._trial:
             return f"knee: comparing {self._trial.target:.6g} with {self._trial.home:.6g}"
         if not self._limiting:
@@ -206,10 +215,14 @@ class Knee:
         return False
 
     def _plan(self, base: Arm) -> None:
-        """Start a trial once one is due, what it is compared with is known and a backlog feeds it."""
+        """Start a trial once one is due, what it is compared with is known and a backlog feeds it.
+
+        None where the resource itself has told that more is of no use.
+        """
         lasting = self._pool.run >= (BRIEF if self._pool.demand >= 1.5 * base.size else 2 * BRIEF)
         known = base.intervals >= 3 and base.count >= ENOUGH * self._pool.dispersion
-        if self._search.hold > 0.0 or not lasting or not known:
+        told = self._limiting == "useful"  # the resource has answered already
+        if self._search.hold > 0.0 or not lasting or not known or told:
             return
         trial = self._trial = self._search.trial(base.size, base.size >= AT_KNEE * self.ceiling)
         if trial.target < 1.0:

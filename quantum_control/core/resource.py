@@ -109,5 +109,8 @@ class Resource(ABC):
 
         Used by the controller where present: `throughput` (completions per
         second), `wait_seconds`, `service_seconds`, `errors` and `drops` (per
-        second). `throughput` is what lets the knee be found.
+        second). `throughput` is what lets the knee be found. A resource that
+        knows by other means how far it can make use of more size says so in
+        `useful_size`: it is not let past that, and not made to feel its way
+        up to it.
         """

@@ -216,7 +216,8 @@ class ConnectionPoolResource(Resource):
         connections open, with those that a shrink has yet to close.
         `set_by_hand`: 1 while a size set by somebody else is left alone. With
         `server` also what `PostgresServer.metrics` has, and
-        `useful_connections`, the most that is asked for.
+        `useful_size`, the most connections that the server can make use of
+        (inf while nothing competes for it).
         """
         return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
 
@@ -263,7 +264,8 @@ class ConnectionPoolResource(Resource):
             return inf
         if completed:  # where nothing gets done, as behind a lock of hours, fewer would not help
             self._useful.observe(busy, self._metrics["server_competing"])
-        self._metrics["useful_connections"] = self._useful.limit
+        if self._useful.known:
+            self._metrics["useful_size"] = self._useful.limit
         return self._useful.limit
 
     def _notice(self, size: int) -> None:

@@ -21,14 +21,24 @@ wiki, "Number of Database Connections".
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
+from statistics import median
 
 WEIGHT = 0.3
 """Of the latest interval in the means: they follow a change of work within five."""
 
+LATEST = 3
+"""Intervals whose median is looked at besides the means: it follows a change of work within two, and one
+odd look does not move it."""
+
 
 class UsefulConnections:
     """Means of what is in use and what of it competes, and the number that follows.
+
+    Where fewer compete lately than the means say, what was seen lately counts:
+    a limit that is too low keeps clients waiting, until the means have followed,
+    for a server that has nothing to do.
 
     Parameters
     ----------
@@ -41,6 +51,7 @@ class UsefulConnections:
         """Competing sessions that keep the server busy; the limit is never below."""
         self._busy = 0.0
         self._competing = 0.0
+        self._latest: deque[float] = deque(maxlen=LATEST)  # parts that competed
         self._samples = 0
 
     def observe(self, busy: float, competing: float) -> None:
@@ -49,10 +60,18 @@ class UsefulConnections:
         weight = max(WEIGHT, 1.0 / self._samples)
         self._busy += weight * (busy - self._busy)
         self._competing += weight * (min(busy, competing) - self._competing)
+        if busy > 0.0:
+            self._latest.append(min(1.0, competing / busy))
+
+    @property
+    def known(self) -> bool:
+        """Whether anything has been seen."""
+        return self._samples > 0
 
     @property
     def limit(self) -> float:
         """Connections that are of use; inf while nothing competes. As size."""
-        if not self._competing > 0.0:
+        lately = median(self._latest) if self._latest else 0.0
+        if not (self._competing > 0.0 and lately > 0.0):
             return inf
-        return max(self.full, self.full * self._busy / self._competing)
+        return max(self.full, self.full * self._busy / self._competing, self.full / lately)

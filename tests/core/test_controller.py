@@ -138,6 +138,15 @@ def test_metrics_are_kept_and_shown_to_the_law() -> None:
     assert (law.seen[0].throughput, law.seen[0].wait_seconds) == (7.0, 0.5)
 
 
+def test_a_resource_that_knows_what_it_can_use_is_not_let_past_it_nor_held_back_before_it() -> None:
+    pool = Pool(size=10, demand=200.0)
+    pool.metrics = {"throughput": 50.0, "useful_size": 60.0}
+    controller = QuantumController(pool, clock=Clock())
+    decision = controller.optimize()
+    assert decision.allowed == 60
+    assert decision.reasons == ("knee: 60 is the most that the resource can make use of",)
+
+
 def test_the_force_acts_for_one_interval() -> None:
     controller, step = controlled(Pool(10), Pushes(0.0), interval=0.1)
     step(0.1)

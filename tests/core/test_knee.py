@@ -186,6 +186,41 @@ def test_growth_goes_step_by_step_past_what_is_known_to_work() -> None:
     assert knee.reason == ""
 
 
+def test_a_resource_that_knows_what_it_can_use_is_believed_at_once() -> None:
+    knee = Knee()
+    knee.observe(10.0, 8.0, 8.0, 1.0)
+    assert knee.limit(10.0, 1e6, 200.0) == 200.0
+    assert knee.reason == "knee: 200 is the most that the resource can make use of"
+    assert knee.limit(10.0, 1e6, inf) == 1e6
+    assert knee.limit(10.0, 12.0, 7.0) == 7.0
+    assert knee.limit(10.0, 6.0, 7.0) == 6.0
+    assert knee.reason == ""
+
+
+@pytest.mark.parametrize("useful", [nan, -1.0])
+def test_what_is_no_size_is_taken_for_not_knowing(useful: float) -> None:
+    knee = Knee()
+    knee.observe(10.0, 8.0, 8.0, 1.0)
+    assert knee.limit(10.0, 1e6, useful) == GROWTH * 10.0
+
+
+def test_a_knee_that_was_found_holds_whatever_the_resource_believes() -> None:
+    knee = Knee()
+    knee.recall({"ceiling": 30.0, "proven": 30.0})
+    assert knee.limit(10.0, 1e6, 200.0) == 30.0
+
+
+def test_no_trial_is_made_while_the_resource_says_that_more_is_of_no_use() -> None:
+    told, alone = Knee(), Knee()
+    goals: set[float] = set()
+    for _ in range(200):
+        for knee in (told, alone):
+            knee.observe(20.0, 100.0, 600.0, 1.0)
+        assert told.limit(20.0, 100.0, 20.0) == 20.0
+        goals.add(alone.limit(20.0, 20.0))
+    assert min(goals) < 20.0  # without such knowledge a smaller size is tried
+
+
 @pytest.mark.parametrize("peak", [12.0, 35.0, 120.0])
 def test_a_peak_is_found_from_either_side(peak: float) -> None:
     curve = usl(peak)

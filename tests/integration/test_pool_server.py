@@ -52,7 +52,7 @@ def doing(pool, *statements):
 
 
 def useful(resource):
-    return resource.get_metrics().get("useful_connections", inf)
+    return resource.get_metrics().get("useful_size", inf)
 
 
 def test_connections_that_only_wait_for_each_other_are_taken_away_though_clients_wait(pool, resource):
@@ -79,4 +79,4 @@ def test_without_the_servers_processors_nothing_is_held_back(server, pool):
     elsewhere = server.dsn.replace("127.0.0.1", "127.0.0.2")
     with ConnectionPoolResource(pool, server=elsewhere) as resource:
         resource.measure_state()
-        assert "useful_connections" not in resource.get_metrics()
+        assert "useful_size" not in resource.get_metrics()

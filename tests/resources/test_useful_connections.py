@@ -39,3 +39,20 @@ def test_a_change_of_work_is_followed_within_five_intervals():
     calm = [(10.0, 1.0)] * 50
     assert seen(2, *calm, *[(30.0, 30.0)] * 5) < 4.0
     assert seen(2, *[(30.0, 30.0)] * 50, *[(30.0, 0.0)] * 5) > 15.0
+
+
+def test_a_server_that_has_become_idle_is_believed_after_two_intervals_not_after_one():
+    busy = [(6.0, 6.0)] * 50
+    assert seen(2, *busy, (6.0, 0.0)) < 5.0
+    assert seen(2, *busy, *[(6.0, 0.0)] * 2) == inf
+
+
+def test_an_interval_without_any_in_use_says_nothing():
+    assert seen(2, *[(6.0, 3.0)] * 50, *[(0.0, 0.0)] * 3) == pytest.approx(6.0)
+
+
+def test_nothing_is_known_before_the_first_interval():
+    useful = UsefulConnections(2)
+    assert not useful.known
+    useful.observe(1.0, 1.0)
+    assert useful.known
