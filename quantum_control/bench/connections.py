@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import psycopg
 
 from quantum_control.bench.database_servers import Postgres
-from quantum_control.bench.pool_arms import DEFAULTS, GRID, STEERED, Arm, fixed, named_sizes, start
-from quantum_control.bench.pool_load import CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
+from quantum_control.bench.pool_arms import DEFAULTS, GRID, STEERED, TOLD, Arm, fixed, named_sizes, start
+from quantum_control.bench.pool_load import AHEAD, CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
 from quantum_control.bench.pool_results import Results, Run, place, write
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -68,10 +72,12 @@ def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int
     with Postgres(SETTINGS) as server:
         _execute(server, SCHEMA)
         _execute(server, "VACUUM ANALYZE")
-        rates, candidates = _calibration(out / "calibration.json", server, backend, phase_seconds, seed)
+        calibration = _calibration(out / "calibration.json", server, backend, phase_seconds, seed)
         named = list(named_sizes(backend))
-        fixed_arms = named + [fixed(size) for size in GRID if any(size in of for of in candidates.values())]
-        arms = [*fixed_arms, *STEERED]
+        fixed_arms = named + [
+            fixed(size) for size in GRID if any(size in of for of in calibration.candidates.values())
+        ]
+        arms = [*fixed_arms, *STEERED, *TOLD]
         for pair in range(pairs):
             rng = np.random.default_rng((seed, pair))
             for name in rng.permutation(arms).tolist():
@@ -80,17 +86,21 @@ def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int
                 wanted = [
                     phase
                     for phase in PHASES
-                    if name in (*named, *STEERED) or name in map(fixed, candidates[phase.name])
+                    if name in (*named, *STEERED, *TOLD)
+                    or name in map(fixed, calibration.candidates[phase.name])
                 ]
                 _execute(server, "VACUUM hot")
                 with start(name, backend, server) as arm:
-                    write(place(out, pair, name), run_arm(arm, wanted, rates, phase_seconds, (seed, pair)))
+                    runs = run_arm(arm, wanted, calibration, phase_seconds, (seed, pair))
+                write(place(out, pair, name), runs)
             click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
     results = Results(out, arms, pairs)
     if as_json:
-        print_json({"backend": backend, "arrivals_per_second": rates, **results.as_json(fixed_arms)})
+        print_json(
+            {"backend": backend, "arrivals_per_second": calibration.rates, **results.as_json(fixed_arms)}
+        )
         return
-    rounded = ", ".join(f"{phase} {rate:.0f}" for phase, rate in rates.items())
+    rounded = ", ".join(f"{phase} {rate:.0f}" for phase, rate in calibration.rates.items())
     click.echo(
         f"{backend}, {len(results.pairs)} pairs, phases of {phase_seconds:g} s, {os.cpu_count()} cores,"
         f" arrivals per second: {rounded}. Figures over the best fixed size's: median over pairs"
@@ -99,8 +109,20 @@ def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int
     click.echo(results.table(fixed_arms))
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured before the pairs, by phase."""
+
+    rates: dict[str, float]
+    """Arrivals per second."""
+    candidates: dict[str, list[int]]
+    """Sizes of the grid that run in every pair, besides those with a name."""
+    best: dict[str, int]
+    """Size of the highest throughput."""
+
+
 def run_arm(
-    arm: Arm, phases: Sequence[Phase], rates: dict[str, float], seconds: float, seed: tuple[int, int]
+    arm: Arm, phases: Sequence[Phase], calibration: Calibration, seconds: float, seed: tuple[int, int]
 ) -> list[Run]:
     """Run one arm through the phases of one pair, in the order that the seed gives them."""
     order = np.random.default_rng((*seed, 0)).permutation(len(PHASES)).tolist()
@@ -109,10 +131,19 @@ def run_arm(
         phase = PHASES[index]
         if phase not in phases:
             continue
-        table = timetable(phase, rates[phase.name], seconds, np.random.default_rng((*seed, 1, index)))
+        table = timetable(
+            phase, calibration.rates[phase.name], seconds, np.random.default_rng((*seed, 1, index))
+        )
         account = arm.account
         cpu, steps, sizes = account.cpu_seconds, account.steps, account.size_sum
-        latency = serve(arm.work, table)
+        if arm.tell is None:
+            latency, told = serve(arm.work, table), arm.size
+        else:
+            told = calibration.best[phase.name]
+            with ThreadPoolExecutor(1) as teller:
+                telling = teller.submit(_tell, arm, told)
+                latency = serve(arm.work, table)
+            telling.result()
         steps = account.steps - steps
         runs.append(
             Run(
@@ -120,16 +151,21 @@ def run_arm(
                 seconds=table.seconds,
                 due=table.due.astype(np.float32),
                 latency=latency,
-                size=(account.size_sum - sizes) / steps if steps else arm.size,
+                size=(account.size_sum - sizes) / steps if steps else told,
                 control_cpu=account.cpu_seconds - cpu,
             )
         )
     return runs
 
 
-def _calibration(
-    path: Path, server: Postgres, backend: str, seconds: float, seed: int
-) -> tuple[dict[str, float], dict[str, list[int]]]:
+def _tell(arm: Arm, size: int) -> None:
+    if arm.late > 0.0:
+        time.sleep(AHEAD + arm.late)
+    if arm.tell is not None:
+        arm.tell(size)
+
+
+def _calibration(path: Path, server: Postgres, backend: str, seconds: float, seed: int) -> Calibration:
     """Arrivals per second of each phase and its best sizes: measured once, and kept with the data.
 
     Raises
@@ -144,7 +180,7 @@ def _calibration(
             raise ConfigError(
                 f"{path.parent} has the data of {kept['settings']}, not of {settings}; give another --out"
             )
-        return kept["rates"], kept["candidates"]
+        return _calibrated(kept)
     most: dict[str, dict[int, float]] = {phase.name: dict.fromkeys(GRID, 0.0) for phase in PHASES}
     for _ in range(CALIBRATION_ROUNDS):
         for size in GRID:
@@ -160,7 +196,13 @@ def _calibration(
     }
     kept = {"settings": settings, "rates": rates, "candidates": candidates, "capacity": most}
     path.write_text(json.dumps(kept, indent=1) + "\n")
-    return rates, candidates
+    return _calibrated(json.loads(path.read_text()))
+
+
+def _calibrated(kept: dict[str, Any]) -> Calibration:
+    most = kept["capacity"]
+    best = {phase: int(max(found, key=found.get)) for phase, found in most.items()}
+    return Calibration(kept["rates"], kept["candidates"], best)
 
 
 def _execute(server: Postgres, script: str) -> None:
