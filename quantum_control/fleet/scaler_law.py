@@ -68,7 +68,7 @@ class Sizing:
         self._key = key
         self._law, self._filter = _candidates(law(key.model, key.objective), key)
         count = np.size(self._filter.agility)
-        self._weights = Weights(np.full((count, len(smallest)), 1.0 / count))
+        self._weights = Weights(np.full(count, 1.0 / count), shape=smallest.shape)
         self._smallest = smallest
         self._largest = largest
         self._steps = 0

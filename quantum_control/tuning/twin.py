@@ -65,12 +65,12 @@ class Forecasts:
         self._probabilities = np.array([0.5, *map(NormalDist().cdf, heads)])
         self._which = np.array([1 + heads.index(headroom) for headroom, _ in rests])
         self._headrooms = _column([headroom for headroom, _ in rests], shape)
-        self._ahead, self._spread = np.zeros((2, len(self.rests), *shape))
         self._plain = len(filters) * len(rests)
-        self._by_filter, self._spread_by_filter = (
-            array[: self._plain].reshape(len(filters), len(rests), *shape)
-            for array in (self._ahead, self._spread)
-        )
+        self._parted = (len(filters), len(rests), *shape)
+        self._kept = None if shape else self._made()
+
+    def _made(self) -> tuple[Array, Array]:
+        return np.empty((len(self.rests), *self._shape)), np.empty((len(self.rests), *self._shape))
 
     def learned(self) -> dict[str, object]:
         """What the ladder has learnt; empty without one."""
@@ -94,17 +94,20 @@ class Forecasts:
                 each.update(unknown, 1.0, xp)
             else:
                 each.start(unknown)
-        # Each filter's value goes to all its rests; the arrays are kept, since this is done at every step.
-        ahead = self._stacked([xp.maximum(each.level + coming, 0.0) for each in self._filters])
-        self._by_filter[...] = ahead[:, None]
-        self._spread_by_filter[...] = self._stacked([each.spread(1.0, xp) for each in self._filters])[:, None]
+        # Of one resource the arrays are kept, as this is done at every step; of many that would take memory.
+        ahead, spread = self._kept or self._made()
+        # Each filter's value goes to all its rests.
+        levels = self._stacked([xp.maximum(each.level + coming, 0.0) for each in self._filters])
+        ahead[: self._plain].reshape(self._parted)[...] = levels[:, None]
+        spreads = self._stacked([each.spread(1.0, xp) for each in self._filters])
+        spread[: self._plain].reshape(self._parted)[...] = spreads[:, None]
         if self._ladder is not None:
             self._ladder.update(np.reshape(amplitude, -1))
             quantiles = self._ladder.quantiles(self._probabilities).reshape(-1, *self._shape)
             median = quantiles[0]
-            self._ahead[self._plain :] = median
-            self._spread[self._plain :] = (quantiles[self._which] - median) / self._headrooms
-        return self._ahead * self._ahead, self._spread
+            ahead[self._plain :] = median
+            spread[self._plain :] = (quantiles[self._which] - median) / self._headrooms
+        return ahead * ahead, spread
 
     def _stacked(self, values: Sequence[float]) -> Array:
         """One row a filter, whether the filters are apart or in one."""
@@ -127,7 +130,7 @@ class Twin:
                 cast(float, _column([slack for _, slack in rests], shape)),
             )
         )
-        self.weights = Weights(np.full((len(rests), *shape), 1.0 / len(rests)))
+        self.weights = Weights(np.full(len(rests), 1.0 / len(rests)), shape=shape)
         self._objective = objective
         self._size: Array | None = None
         self._backlog = np.zeros((len(rests), *shape))

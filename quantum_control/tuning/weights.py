@@ -42,18 +42,36 @@ LEAST = 1e-6
 
 
 class Weights:
-    """Discounted exponential weights of the first axis of the losses."""
+    """Discounted exponential weights of the first axis of the losses.
 
-    def __init__(self, prior: Array, discount: float = DISCOUNT, rate: float = LEARNING_RATE) -> None:
+    Parameters
+    ----------
+    prior
+        Weight of each candidate before anything is known, shape (candidates,).
+    discount, rate
+        Forgetting per TOGETHER intervals, and how fast is learnt.
+    shape
+        Of the losses of one candidate: () for one resource, (rows,) for many.
+    """
+
+    def __init__(
+        self,
+        prior: Array,
+        discount: float = DISCOUNT,
+        rate: float = LEARNING_RATE,
+        *,
+        shape: tuple[int, ...] = (),
+    ) -> None:
         self._discount = discount
         self._rate = rate
-        self._log_prior = np.log(prior)
+        column = prior.reshape(-1, *(1 for _ in shape))
+        self._log_prior = np.log(column)
         self._share = 1.0 / len(prior)
-        self._losses: Array = np.zeros(prior.shape)
-        self._square: Array = np.zeros(prior.shape[1:])
-        self._pending: Array = np.zeros(prior.shape)  # losses since the weights last changed
+        self._losses: Array = np.zeros((len(prior), *shape))
+        self._square: Array = np.zeros(shape)
+        self._pending: Array = np.zeros((len(prior), *shape))  # losses since the weights last changed
         self._count = 0  # intervals of them
-        self.values = prior / prior.sum(axis=0)
+        self.values: Array = np.broadcast_to(column / prior.sum(), self._losses.shape).copy()
         """Weight of each candidate; the first axis sums to 1."""
 
     def recall(self, values: Array) -> None:

@@ -68,7 +68,7 @@ def test_rounding_is_not_taken_for_evidence():
 
 
 def test_forgetting_is_for_the_rows_it_names():
-    weights = Weights(np.full((2, 2), 0.5))
+    weights = Weights(np.full(2, 0.5), shape=(2,))
     for _ in range(200):
         weights.update(np.array([[1.0, 1.0], [2.0, 2.0]]))
     weights.forget(np.array([True, False]))
