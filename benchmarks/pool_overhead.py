@@ -1,10 +1,16 @@
 """Throughput of a thread pool under control over that of the same pool left alone, in interleaved pairs.
 
+    python benchmarks/pool_overhead.py [--pairs N]
+
 The size is pinned, so that the ratio is what measuring and deciding cost and
 not what a better size gains. The tasks hash, which holds no interpreter lock,
 on twice as many threads as there are cores: all cores are busy all the time,
-so that whatever time the control takes is missing from the tasks. About two
-minutes.
+so that whatever time the control takes is missing from the tasks.
+
+Each pair is compared by tasks per second, and by tasks per second of processor
+time. Where all cores are busy the two are the same, but for what other
+programs take of the clock's time: the second is several times as exact. About
+seven minutes.
 """
 
 from __future__ import annotations
@@ -15,17 +21,20 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import wait
+from typing import NamedTuple
 
 import numpy as np
 
 from quantum_control.core.controller import QuantumController
+from quantum_control.core.resource import Resource
 from quantum_control.resources.adaptive import INTERVAL
 from quantum_control.resources.executor import ResizableThreadPoolExecutor
 from quantum_control.resources.threads import ThreadPoolResource
 
 THREADS = 2 * (os.cpu_count() or 1)
-PAIRS = 60
+PAIRS = 200
 SLICE = 0.5
 """Seconds, about, that one half of a pair takes: five steps of the control."""
 DATA = bytes(1 << 18)
@@ -40,62 +49,98 @@ def task() -> bytes:
     return hashlib.sha256(DATA).digest()
 
 
-def seconds(pool: ResizableThreadPoolExecutor, tasks: int) -> float:
-    """Time that the pool takes for so many tasks, collections of garbage left to before and after."""
+class Spent(NamedTuple):
+    """What some tasks took, in seconds."""
+
+    elapsed: float
+    processor: float
+    """Of all threads of this process."""
+
+
+def spent(pool: ResizableThreadPoolExecutor, tasks: int) -> Spent:
+    """Have the pool do so many tasks, collections of garbage left to before and after."""
     gc.collect()
     gc.disable()
     try:
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         wait([pool.submit(task) for _ in range(tasks)])
-        return time.perf_counter() - begun
+        return Spent(time.perf_counter() - begun, time.process_time() - used)
     finally:
         gc.enable()
 
 
-def controlled(pool: ResizableThreadPoolExecutor, tasks: int, tune: bool) -> tuple[float, float]:
-    """Time that it takes under control, and the control's processor seconds meanwhile."""
-    resource = ThreadPoolResource(pool=pool, min_threads=THREADS, max_threads=THREADS)
-    with QuantumController(resource, auto_tune=tune, interval=INTERVAL):
-        clock = time.pthread_getcpuclockid(_thread(resource).ident or 0)
+def tasks_in(pool: ResizableThreadPoolExecutor, duration: float) -> int:
+    """Tasks that the pool does in so many seconds, about; its threads are started."""
+    spent(pool, 200)
+    return max(1, round(200 * duration / spent(pool, 200).elapsed))
+
+
+class Ratio(NamedTuple):
+    """Median of paired ratios of throughput, and its 95 % bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def ratio(alone: Sequence[float], under: Sequence[float]) -> Ratio:
+    """Throughput of `under` over that of `alone`, from the times that the same tasks took, in pairs."""
+    ratios = np.asarray(alone) / np.asarray(under)
+    resampled = np.median(np.random.default_rng(0).choice(ratios, (RESAMPLES, ratios.size)), axis=1)
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Ratio(float(np.median(ratios)), float(low), float(high))
+
+
+def verdict(found: Ratio, bound: float) -> str:
+    """Whether the ratio is at least the bound."""
+    return "met" if found.low >= bound else "MISSED" if found.high < bound else "not decided"
+
+
+def controlled(
+    pool: ResizableThreadPoolExecutor, tasks: int, controller: QuantumController
+) -> tuple[Spent, float]:
+    """What the tasks take under control, and the control's processor seconds meanwhile."""
+    with controller:
+        clock = time.pthread_getcpuclockid(_thread(controller.resource).ident or 0)
         cpu = time.clock_gettime(clock)
-        elapsed = seconds(pool, tasks)
-        return elapsed, time.clock_gettime(clock) - cpu
+        took = spent(pool, tasks)
+        return took, time.clock_gettime(clock) - cpu
 
 
-def _thread(resource: ThreadPoolResource) -> threading.Thread:
+def _thread(resource: Resource) -> threading.Thread:
     """Thread of the one controller there is."""
     name = f"quantum_control({type(resource).__name__})"
     return next(thread for thread in threading.enumerate() if thread.name == name)
 
 
-def compare(tune: bool, pairs: int) -> str:
-    """One line: the ratio, and the control's share of the processor."""
-    ratios, shares = [], []
+def compare(tune: bool, pairs: int) -> None:
+    """Print the ratios, and the control's share of the processor."""
+    alone, under, control = [], [], 0.0
     with ResizableThreadPoolExecutor(THREADS) as pool:
-        seconds(pool, 200)  # starts the threads
-        tasks = max(1, round(200 * SLICE / seconds(pool, 200)))
+        tasks = tasks_in(pool, SLICE)
+        resource = ThreadPoolResource(pool=pool, min_threads=THREADS, max_threads=THREADS)
+        controller = QuantumController(resource, auto_tune=tune, interval=INTERVAL)
+        controlled(pool, 10 * tasks, controller)  # its first steps fill windows and tables
         for pair in range(pairs):
-            if pair % 2:
-                under, cpu = controlled(pool, tasks, tune)
-                alone = seconds(pool, tasks)
-            else:
-                alone = seconds(pool, tasks)
-                under, cpu = controlled(pool, tasks, tune)
-            ratios.append(alone / under)
-            shares.append(cpu / under)
-    rng = np.random.default_rng(0)
-    resampled = np.median(rng.choice(ratios, (RESAMPLES, pairs)), axis=1)
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    median = float(np.median(ratios))
-    verdict = ", ".join(
-        f"{name} {bound}: {'met' if median >= bound else 'MISSED'}"
-        + (" (within the error)" if low < bound <= high else "")
-        for name, bound in (("target", TARGET), ("criterion", CRITERION))
-    )
-    return (
-        f"{'self-tuning' if tune else 'plain':<12} {median:.4f} [{low:.4f}, {high:.4f}] ({verdict}); "
-        f"control's CPU {np.mean(shares):.3%} of a core"
-    )
+            for with_it in (True, False) if pair % 2 else (False, True):
+                if with_it:
+                    took, cpu = controlled(pool, tasks, controller)
+                    under.append(took)
+                    control += cpu
+                else:
+                    alone.append(spent(pool, tasks))
+    share = control / sum(each.elapsed for each in under)
+    print(f"{'self-tuning' if tune else 'plain'}: the control took {share:.3%} of a core")
+    for what in Spent._fields:
+        found = ratio([getattr(each, what) for each in alone], [getattr(each, what) for each in under])
+        print(
+            f"  by {what + ' time':15} {found}; target {TARGET}: {verdict(found, TARGET)},"
+            f" criterion {CRITERION}: {verdict(found, CRITERION)}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -112,7 +157,7 @@ def main() -> None:
         f"median of {pairs} interleaved pairs [95 % bootstrap interval]:"
     )
     for tune in (False, True):
-        print(compare(tune, pairs), flush=True)
+        compare(tune, pairs)
 
 
 if __name__ == "__main__":
