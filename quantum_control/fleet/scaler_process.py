@@ -24,7 +24,7 @@ from quantum_control.fleet.scaler_target import Target
 
 _log = logging.getLogger("quantum_control")
 
-GENTLE = 10
+GENTLE = 5
 """Niceness of the process: answers to calls go first, what it computes has seconds."""
 
 GATHER = 0.05

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -250,6 +252,25 @@ def test_state_and_history_with_bounds_of_its_own_take_less_than_200_bytes_a_row
     rows = 10_000
     guard = RowGuard(np.full(rows, 2), np.full(rows, 50))
     assert ResourceArray(rows, guard=guard).nbytes / rows < 200
+
+
+@pytest.mark.parametrize(
+    ("law", "tuned", "most"), [("optomechanical", True, 9000), ("parametric", False, 2500)]
+)
+def test_what_a_law_remembers_of_a_row_is_bounded(law, tuned, most):
+    """The bound is the ladder's two tables of 24 x 24, or the window in which periods are looked for."""
+    rows = 256
+    demand = np.random.default_rng(5).poisson(40.0, (70, rows))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        array = ResourceArray(rows, law, tuned)
+        for step, flow in enumerate(demand):
+            array.step(float(step), flow, 50.0)
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert held / rows < most
 
 
 @pytest.mark.parametrize(
