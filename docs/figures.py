@@ -201,9 +201,9 @@ def _growth(delay: int, coordinate: str) -> FloatArray:
     """log10 of the growth of |x| per 10 intervals under the production trap, for each gain."""
     law = Optomechanical(
         Staffing(0.0, 0.0),
-        damping=GAINS,
+        damping=GAINS,  # type: ignore[arg-type]
         burst=0.0,
-        ceiling=1e9,  # type: ignore[arg-type]
+        ceiling=1e9,
     )
     particle = Particle(np.full(len(GAINS), 1e-3), delay=delay)
     places = []

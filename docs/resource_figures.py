@@ -144,8 +144,8 @@ def buffer() -> Figure:
     above.step(
         time, LINE * TARGET / 1e3, where="post", color="0.6", linestyle="--", label="what drains in 20 ms"
     )
-    for name, (limits, waits) in queues.items():
-        above.step(time, limits / 1e3, where="post", label=f"limit, {name}")
+    for name, (sizes, waits) in queues.items():
+        above.step(time, sizes / 1e3, where="post", label=f"limit, {name}")
         below.step(time, 1e3 * waits, where="post", color=f"C{list(queues).index(name)}")
         late = waits > 1.1 * TARGET
         print(
