@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ import numpy as np
 from quantum_control.bench.allocator import Allocator, Load, read_latencies
 from quantum_control.bench.memory_arms import ARMS, INTERVAL, SOFT, start
 from quantum_control.bench.memory_results import Results, Run, place, write
+from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.resources.jvm_heap import FLAG
 from quantum_control.resources.jvm_local import LocalJvm
@@ -56,8 +58,11 @@ SAMPLE = 0.25
 @click.option(
     "--seed", default=1, show_default=True, help="Of the requests, the phases and the order of the arms."
 )
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Runs at the same time.")
 @AS_JSON
-def command(pairs: int, phase_seconds: float, price: float, out: Path, seed: int, as_json: bool) -> None:
+def command(
+    pairs: int, phase_seconds: float, price: float, out: Path, seed: int, jobs: int, as_json: bool
+) -> None:
     """Compare the control with fixed heaps and its peers, on a real JVM.
 
     Each pair runs every arm, in an order drawn anew, through the same requests
@@ -68,11 +73,13 @@ def command(pairs: int, phase_seconds: float, price: float, out: Path, seed: int
         raise ConfigError("--pairs needs 1 or more, --phase-seconds 2 or more, --price more than 0")
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(out, {"phase_seconds": phase_seconds, "price": price, "seed": seed})
+    runs = []
     for pair in range(pairs):
         for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():
             if not place(out, pair, name).exists():
-                write(place(out, pair, name), run_arm(name, phase_seconds, price, (seed, pair)))
-        click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
+                made = partial(_make, place(out, pair, name), name, phase_seconds, price, (seed, pair))
+                runs.append((f"pair {pair + 1} of {pairs}: {name}", made))
+    run_together(runs, jobs, lambda name: click.echo(name, err=True))
     results = Results(out, ARMS, pairs, price)
     if as_json:
         print_json(results.as_json(list(SOFT)))
@@ -82,6 +89,11 @@ def command(pairs: int, phase_seconds: float, price: float, out: Path, seed: int
         f" a GiB worth {price:g} cores. Median over pairs [95 % bootstrap interval].\n"
     )
     click.echo(results.table(list(SOFT)))
+
+
+def _make(path: Path, name: str, phase_seconds: float, price: float, seed: tuple[int, int]) -> None:
+    """Run one arm of one pair, and keep it."""
+    write(path, run_arm(name, phase_seconds, price, seed))
 
 
 def run_arm(name: str, phase_seconds: float, price: float, seed: tuple[int, int]) -> Run:

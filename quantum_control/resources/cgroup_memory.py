@@ -108,6 +108,8 @@ class CgroupMemory(Resource):
         self.min_size = min_bytes
         self._usage, self._limit = (group.folder / name for name in FILES[group.version])
         self._pressure = Pressure(group.pressure)
+        file = group.pressure.with_name("io.pressure")
+        self._disk = Pressure(file) if file.exists() else None
         self._clock = clock
         self._original = self._read(self._limit)  # as the kernel writes it: a number or "max"
         self._left = self._original  # what the limit was when we last let go of it
@@ -117,7 +119,8 @@ class CgroupMemory(Resource):
         self._need = MemoryNeed()
         self._stock = Stock()
         self._idle = IdleMemory(TouchedMemory(group.folder), clock)
-        self._last: tuple[float, Stalled, int, int] | None = None  # clock, stall, refaults and floor
+        # Clock, stall, refaults, floor, and stall for a disk.
+        self._last: tuple[float, Stalled, int, int, float] | None = None
         self._floor = 0
         self._reading: MemoryReading | None = None
         self._taken = 0  # bytes taken since the last measurement
@@ -135,13 +138,14 @@ class CgroupMemory(Resource):
         """
         self._notice_others()
         now, stalled = self._clock(), self._pressure.read()
+        disk = self._disk.read().some if self._disk else 0.0
         usage = self._number(self._usage)
         stat = self._stat()
         version = self.group.version
         fixed = sum(stat.get(name, 0) for name in FIXED[version])
         refaults = sum(stat.get(name, 0) for name in REFAULTED[version]) * PAGE
-        last = self._last or (now, stalled, refaults, fixed)
-        self._last = (now, stalled, refaults, fixed)
+        last = self._last or (now, stalled, refaults, fixed, disk)
+        self._last = (now, stalled, refaults, fixed, disk)
         growth = max(0, fixed - last[3])
         reserve = max(RESERVE, RESERVE_SHARE * fixed, GROWTHS * growth)
         self._floor = min(round(fixed + reserve), self._found)
@@ -152,6 +156,7 @@ class CgroupMemory(Resource):
             refaulted=refaults - last[2],
             stalled=stalled.some - last[1].some,
             seconds=now - last[0],
+            disk=disk - last[4],
             idle=self._idle.update(usage - fixed, stat.get(MAPPED[version], 0), taken),
         )
         need = self._need.update(self._reading, taken)

@@ -65,6 +65,9 @@ class MemoryReading:
     """Length of the interval."""
     idle: int | None = None
     """Bytes known not to have been touched in LOOKS intervals; None where that cannot be known."""
+    disk: float = 0.0
+    """Seconds of the interval in which some task waited for a disk: where what had been taken is read again
+    the kernel calls it a stall only if it knew that it was in use."""
 
 
 class MemoryNeed:
@@ -99,17 +102,18 @@ class MemoryNeed:
         usage = reading.usage
         self._peak = max(0.99 * self._peak, usage)
         self._scarce *= 0.999
-        left = self._allowance + STALL_ALLOWANCE * reading.seconds - reading.stalled
-        self._allowance = STALL_ALLOWANCE * max(-OWED, min(left / STALL_ALLOWANCE, SAVED))
         self._tries += taken > 0
         # What the first try took says nothing, as long as it is that little.
         missed = reading.refaulted > SIGN_REFAULT * usage or (
             self._tries > 1 and 2 * reading.refaulted > taken > 0
         )
+        lost = max(reading.stalled, reading.disk) if missed else reading.stalled
+        left = self._allowance + STALL_ALLOWANCE * reading.seconds - lost
+        self._allowance = STALL_ALLOWANCE * max(-OWED, min(left / STALL_ALLOWANCE, SAVED))
         self.take = 0
         self.need = max(self.need, usage)  # unless it is tried below
         if missed or reading.stalled > SIGN_STALL * reading.seconds:
-            self._give_back(usage, taken, reading)
+            self._give_back(usage, taken, lost, reading.refaulted)
         elif self._wait:
             self._wait -= 1
         elif reading.idle is not None:
@@ -124,13 +128,13 @@ class MemoryNeed:
         """Seconds of stall per byte that is missed."""
         return self._paid / self._missed
 
-    def _give_back(self, usage: int, taken: int, reading: MemoryReading) -> None:
+    def _give_back(self, usage: int, taken: int, lost: float, refaulted: int) -> None:
         if taken:  # else it is the tail of one before, or they need more than ever
             again = self._scarce and usage < NEAR * self._scarce
             self._hold = min(2 * self._hold, LONGEST_HOLD) if again else HOLD
             self._scarce = float(usage)
-            self._paid = 0.9 * self._paid + reading.stalled
-            self._missed = 0.9 * self._missed + reading.refaulted
+            self._paid = 0.9 * self._paid + lost
+            self._missed = 0.9 * self._missed + refaulted
         self._wait = self._hold
         self._tries = 0
         self.need = round(ROOM * max(self._peak, usage))

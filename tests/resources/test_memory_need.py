@@ -139,6 +139,26 @@ def test_a_need_that_has_shrunk_is_found_again():
     assert group.usage < 90 * MIB
 
 
+def test_what_is_read_again_is_paid_for_where_the_kernel_does_not_call_it_a_stall():
+    def waits_after(**figures):
+        group = Group(hot=60 * MIB, told=True)
+        group.steps(40)
+        group.need.update(MemoryReading(200 * MIB, 0, 140 * MIB, 0.0, 1.0, 0, **figures), 0)
+        readings = (MemoryReading(200 * MIB, 0, 0, 0.0, 1.0, 140 * MIB) for _ in range(60))
+        return next(
+            wait for wait, each in enumerate(readings) if group.need.update(each, 0) and group.need.take
+        )
+
+    assert waits_after(disk=0.3) > waits_after() + 5
+
+
+def test_a_disk_that_is_waited_for_anyway_costs_nothing():
+    need = MemoryNeed()
+    for _ in range(HOLD + 2):
+        need.update(MemoryReading(200 * MIB, 0, 0, 0.0, 1.0, 140 * MIB, disk=0.9), 0)
+    assert need.take > 0
+
+
 def test_what_is_known_to_be_idle_is_taken_at_once_and_nothing_else_is():
     group = Group(hot=60 * MIB, stall=DEAR, told=True)
     group.steps(HOLD + 20)
