@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.validation import by_arm
 from quantum_control.validation.experiment import CALIBRATION, difference
 from quantum_control.validation.plan import WATCHED, Metric, Plan, ResourcePlan
 from quantum_control.validation.records import (
@@ -138,7 +139,7 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
     pairs = by_pair(rows)
     kept = {pair: arms for pair, arms in pairs.items() if all(row.late <= of.late for row in arms.values())}
     ours = _ours(mode, of)
-    against = [arm for arm in _arms(rows, of) if arm != ours]
+    against = [arm for arm in by_arm.arms(rows, of) if arm != ours]
     comparisons = [
         _compare(kept, ours, other, metric, plan, of) for other in against for metric in of.metrics
     ]
@@ -159,10 +160,10 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         pairs=len(pairs),
         excluded=len(pairs) - len(kept),
         comparisons=comparisons,
-        means=_means(rows, of),
-        blocks={arm: sum(row.arm == arm for row in rows) for arm in _arms(rows, of)},
-        control=_control(rows, of),
-        memory=_memory(rows, of),
+        means=by_arm.means(rows, of),
+        blocks={arm: sum(row.arm == arm for row in rows) for arm in by_arm.arms(rows, of)},
+        control=by_arm.control(rows, of),
+        memory=by_arm.memory(rows, of),
         ends=read_ends(folder),
         power=_power(folder / PILOT_FOLDER, plan, of, ours),
         false_positives=wrong,
@@ -287,46 +288,8 @@ def _pooled(windows: Sequence[tuple[int, int, float]], alpha: float) -> tuple[in
     return found, made, chance
 
 
-def _means(rows: Sequence[Row], of: ResourcePlan) -> dict[str, dict[str, float]]:
-    return {
-        arm: {
-            metric.name: _mean([row.metrics[metric.name] for row in rows if row.arm == arm])
-            for metric in of.metrics
-        }
-        for arm in _arms(rows, of)
-    }
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else nan
-
-
-def _control(rows: Sequence[Row], of: ResourcePlan) -> dict[str, tuple[float, float]]:
-    found = {}
-    for arm in _arms(rows, of):
-        mine = [row for row in rows if row.arm == arm]
-        cpu, steps = sum(row.control_cpu for row in mine), sum(row.steps for row in mine)
-        if steps:
-            found[arm] = cpu / sum(row.seconds for row in mine), cpu / steps
-    return found
-
-
-def _memory(rows: Sequence[Row], of: ResourcePlan) -> dict[str, float]:
-    found = {}
-    for arm in _arms(rows, of):
-        held = [row.control_memory for row in rows if row.arm == arm and row.control_memory is not None]
-        if held:
-            found[arm] = max(held)
-    return found
-
-
 def _ours(mode: str, of: ResourcePlan) -> str:
     return {"run": of.ours, "aa": of.again, "overhead": WATCHED}[mode]
-
-
-def _arms(rows: Sequence[Row], of: ResourcePlan) -> list[str]:
-    return sorted({row.arm for row in rows}, key=lambda arm: (arm != of.base, arm))
 
 
 def _json(path: Path) -> dict[str, Any]:

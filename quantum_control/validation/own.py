@@ -114,6 +114,9 @@ def experiment(own: Own, rest: Rest) -> int:
     except ActuatorError as error:
         _tell(f"quantum-control: {error}")
         return NOT_RESTORED
+    except OSError as error:
+        _tell(f"quantum-control: the data cannot be written: {error}; the original size is back")
+        return EXIT_REFUSED
     else:
         if code == EXIT_ENDED_EARLY:
             _tell(f"the original size of {own.name} is back")

@@ -179,12 +179,12 @@ def _planned(template: Plan, name: str, section: ResourceSection, block: float |
         "configuration": steered,
     }
     arms = dict(of.arms) | {"steered": f"{section.physics_model}{', tuned online' * section.auto_tune}"}
-    metrics = of.metrics
+    changed: dict[str, dict[str, str]] = {}
     if section.objective.size == 0.0:  # then cost may be 0, and has no ratio
-        metrics = [
-            metric.model_copy(update={"scale": "difference"}) if metric is of.primary else metric
-            for metric in metrics
-        ]
+        changed[of.primary.name] = {"scale": "difference"}
+    if section.kind == "buffer":  # a queue that is kept short drops more: that is how its senders learn of it
+        changed["drops"] = {"role": "other"}
+    metrics = [metric.model_copy(update=changed.get(metric.name, {})) for metric in of.metrics]
     title = f"{name} ({section.kind}), held and steered"
     fixed = of.model_copy(update={"title": title, "bed": bed, "arms": arms, "metrics": metrics})
     return template.model_copy(update={"resources": {name: fixed}})

@@ -29,6 +29,7 @@ REPORTED = (
     "service_seconds",
     "latency_seconds",
     "throughput",
+    "sent",
     "errors",
     "drops",
 )

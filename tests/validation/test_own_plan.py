@@ -64,6 +64,18 @@ def test_where_size_has_no_price_cost_is_compared_by_its_difference(config, tmp_
     assert prepare(config(), None, tmp_path).of.primary.scale == "ratio"
 
 
+def test_drops_are_a_safety_metric_but_of_a_queue_which_is_to_drop(config, tmp_path):
+    def role(text):
+        of = prepare(config(text), None, tmp_path).of
+        return next(metric.role for metric in of.metrics if metric.name == "drops")
+
+    assert role(HEAD) == "safety"
+    queue = HEAD.replace('"connections"', '"buffer"').replace(
+        HEAD.splitlines()[4], 'options = { interface = "lo" }'
+    )
+    assert role(queue) == "other"
+
+
 def test_metrics_that_are_not_reported_are_left_out(config, tmp_path):
     plan = only(prepare(config(), None, tmp_path).plan, "web", {"throughput"})
     names = {metric.name for metric in plan.of("web").metrics}
