@@ -31,7 +31,11 @@ SHORTER = {
     "sweep = 32": "sweep = 1",
 }
 
-RATES = {"arrivals_per_second": {phase.name: 100.0 for phase in PHASES}, "best_fixed": 6}
+MEASURED = {
+    "arrivals_per_second": {phase.name: 100.0 for phase in PHASES},
+    "best_fixed": 6,
+    "best_in_phase": {"hot rows": 3, "waits": 17},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +52,7 @@ def of():
 def bed(of):
     installed("postgres")
     with ConnectionsBed(of.bed) as bed:
-        bed.prepare(RATES, ["default", "best fixed", "peer", "auto", "watched"])
+        bed.prepare(MEASURED, ["default", "best fixed", "peer", "auto", "watched", "told"])
         yield bed
 
 
@@ -74,6 +78,7 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
     latencies = {int(size): latency for size, latency in calibration["latency_by_size"].items()}
     assert latencies[calibration["best_fixed"]] == min(latencies.values())
     assert found["means"]["best fixed"]["connections"] == calibration["best_fixed"]
+    assert set(calibration["best_in_phase"]) == {phase.name for phase in PHASES}
 
 
 def test_the_pairs_of_a_stretch_are_one_phase_that_begins_with_a_slot_of_the_one_before(bed, of):
@@ -121,3 +126,18 @@ def test_fixed_sizes_and_what_is_only_watched_stay_as_they_are(bed, of):
         assert {each for _, each, _ in block.course} == {size}, name
         assert (block.steps > 0) == (name == "watched")
         assert block.metrics["lost"] < 1.0
+
+
+def test_who_is_told_the_size_is_told_at_the_change(bed, of):
+    waits = next(number for number, phase in enumerate(PHASES) if phase.name == "waits")
+    change = [size for _, size, _ in bed.run("told", Turn.of(1, RUN, waits * of.stretch, of.stretch)).course]
+    assert change[0] == 3
+    assert change[-1] == 17
+    after = bed.run("told", Turn.of(1, RUN, waits * of.stretch + 1, of.stretch)).course
+    assert {size for _, size, _ in after} == {17}
+
+
+def test_each_arm_meets_every_phase(of):
+    most = len(of.others) * len(PHASES)
+    met = {(of.others[stretch % len(of.others)], stretch % len(PHASES)) for stretch in range(most)}
+    assert len(met) == len(set(of.others)) * len(PHASES)

@@ -24,7 +24,7 @@ SHORTER = {
     "pilot = 30": "pilot = 0",
     "warm_up = 10": "warm_up = 1",
     "stretch = 4": "stretch = 1",
-    "sweep = 16 ": "sweep = 1 ",
+    "sweep = 24 ": "sweep = 1 ",
 }
 
 ARMS = ["default", "best fixed", "peer", "known speeds", "auto", "watched"]

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from quantum_control.bench.network_bed import BOTTLENECK, SERVER, NetworkBed
 from quantum_control.bench.queue_course import DEFAULT as KERNEL_DEFAULT
@@ -117,8 +118,8 @@ class Line:
                     self._pass(settings["wash_in"])
                     began, sent = time.monotonic(), self._queue().sent_bytes
                     self._pass(course.change)
-                    changed = time.monotonic()
                     self._rate(course.rates[1])
+                    changed = time.monotonic()
                     self._pass(settings["seconds"] - (changed - began))
                     ended, sent = time.monotonic(), self._queue().sent_bytes - sent
                 # What waits is part of the block: those who waited longest are the last to arrive.
@@ -209,7 +210,7 @@ class BufferBed(Bed):
         steered = self._carried(partial(Line, self.settings, law=OURS), turns, self.settings["learning"])
         carried = [self._carried(partial(Line, self.settings, _always(limit)), turns) for limit in candidates]
         # A larger limit does not carry less; what looks so is noise.
-        rising = np.maximum.accumulate(carried)
+        rising = isotonic_regression(carried).x
         best = exp(float(np.interp(steered, rising, np.log(candidates))))
         return {
             "best_fixed": round(best),

@@ -24,6 +24,7 @@ from quantum_control.bench.pool_load import (
     PHASES,
     SCHEMA,
     SLOT,
+    Phase,
     Timetable,
     Work,
     capacity,
@@ -43,7 +44,7 @@ from quantum_control.validation.statistics import FloatArray
 
 SIZE = DEFAULTS["psycopg_pool"]
 
-BEST, PEER = "best fixed", "peer"
+BEST, PEER, TOLD = "best fixed", "peer", "told"
 
 RISE = 0.04
 """Seconds from the beginning of a block until as much is under way as in the midst of it: about the longest
@@ -63,7 +64,9 @@ class Arm:
     pool: ConnectionPool[Any]
     work: Work
     steps: Steps | None = None
-    """None for a fixed size."""
+    """None where nothing steers."""
+    tell: Callable[[int], None] | None = None
+    """Sets the size, where it is told."""
 
     def size(self) -> int:
         """Connections that may be used, or that are open where those are more."""
@@ -112,6 +115,7 @@ class ConnectionsBed(Bed):
         self._stack = ExitStack()
         self._arms: dict[str, Arm] = {}
         self._rates: Mapping[str, float] = {}
+        self._best: Mapping[str, int] = {}
         # Every arm may have a connection for each client, and all arms are there at once.
         most = int(settings["pools"]) * CLIENTS + SESSIONS
         try:
@@ -140,6 +144,7 @@ class ConnectionsBed(Bed):
         means = {size: float(np.exp(np.mean(np.log(found)))) for size, found in latencies.items()}
         return {
             "best_fixed": min(means, key=means.__getitem__),
+            "best_in_phase": {name: max(found, key=found.__getitem__) for name, found in most.items()},
             "latency_by_size": {str(size): round(value, 6) for size, value in means.items()},
             "arrivals_per_second": {name: round(rate, 1) for name, rate in self._rates.items()},
             "transactions_per_second": {
@@ -151,11 +156,14 @@ class ConnectionsBed(Bed):
     def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
         """Open the pools."""
         self._rates = calibration["arrivals_per_second"]
+        self._best = calibration["best_in_phase"]
         for name in arms:
             if name in (DEFAULT, AGAIN):
                 self._arms[name] = self._fixed(self._stack, SIZE)
             elif name == BEST:
                 self._arms[name] = self._fixed(self._stack, int(calibration["best_fixed"]))
+            elif name == TOLD:
+                self._arms[name] = self._told()
             else:
                 self._arms[name] = self._steered(name)
 
@@ -166,6 +174,12 @@ class ConnectionsBed(Bed):
     def _fixed(self, stack: ExitStack, size: int) -> Arm:
         work, steered = stack.enter_context(psycopg_pool(self._server, size))
         return Arm(steered["pool"], work)
+
+    def _told(self) -> Arm:
+        """A pool of the default size to begin with, through the same adapter as what is steered."""
+        work, steered = self._stack.enter_context(psycopg_pool(self._server, SIZE))
+        resource = self._stack.enter_context(ConnectionPoolResource(**steered, max_connections=CLIENTS))
+        return Arm(steered["pool"], work, tell=resource.apply_control)
 
     def _steered(self, name: str) -> Arm:
         """A pool of the default size, and a controller that begins with it."""
@@ -206,6 +220,9 @@ class ConnectionsBed(Bed):
 
     def _play(self, arm: Arm, turn: Turn) -> Block:
         table = self._table(turn)
+        before, phase = _phases(turn)
+        if arm.tell is not None:
+            arm.tell(self._best[before.name if turn.place == 0 else phase.name])
         self._admin.execute("VACUUM hot")  # what the block before has left there
         begin = time.monotonic() + AHEAD
         with ExitStack() as stack:
@@ -214,6 +231,10 @@ class ConnectionsBed(Bed):
                 # Not while the clients are waking up, nor while the last of them are served: for the control
                 # one block is the continuation of the other.
                 stack.enter_context(arm.steps.between(begin + RISE, begin + table.seconds))
+            if arm.tell is not None and turn.place == 0:
+                change = threading.Timer(AHEAD + SLOT, arm.tell, (self._best[phase.name],))
+                change.start()
+                stack.callback(change.join)
             latency = serve(arm.work, table)
         times = np.array(watch.times) - begin
         return Block(
@@ -227,7 +248,7 @@ class ConnectionsBed(Bed):
         """The turn's part of its stretch: a slot of the phase before, then the phase."""
         seconds = float(self.settings["seconds"])
         rng = turn.conditions()
-        before, phase = (PHASES[(turn.stretch + k) % len(PHASES)] for k in (-1, 0))
+        before, phase = _phases(turn)
         length = turn.length * seconds
         first = timetable(before, self._rates[before.name], SLOT, rng)
         then = timetable(phase, self._rates[phase.name], length - first.seconds, rng)
@@ -258,6 +279,11 @@ class ConnectionsBed(Bed):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+def _phases(turn: Turn) -> tuple[Phase, Phase]:
+    """Phase before that of a turn's stretch, and its own."""
+    return PHASES[(turn.stretch - 1) % len(PHASES)], PHASES[turn.stretch % len(PHASES)]
 
 
 def _course(

@@ -49,7 +49,9 @@ class Heap:
     ) -> None:
         self._settings = settings
         self._clock = Stopwatch()
-        options = [*OPTIONS, *STEADY, *([] if soft is None else [f"-XX:{FLAG}={soft}m"])]
+        options = [*OPTIONS, f"-Xmx{settings['maximum']}m", *STEADY]
+        if soft is not None:
+            options.append(f"-XX:{FLAG}={soft}m")
         with ExitStack() as stack:
             self._service = service = Service(options, settings["requests"])
             stack.callback(service.close)
@@ -142,11 +144,15 @@ class MemoryBed(Bed):
         self._arms: dict[str, Heap] = {}
 
     def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
-        """Play the first stretch of each phase to each fixed heap; the best is of the least mean cost."""
+        """Play the first blocks of a stretch of each phase to each fixed heap; the best costs least."""
         first: dict[str, int] = {}
         for turn in turns:
             first.setdefault(self._phase(turn), turn.stretch)
-        chosen = [turn for turn in turns if turn.stretch in first.values()]
+        chosen = [
+            turn
+            for turn in turns
+            if turn.stretch in first.values() and turn.place < self.settings["calibration"]
+        ]
         costs: dict[int, float] = {}
         for size in self.settings["sizes"]:
             tell(f"looking for the best fixed heap: {len(chosen)} blocks with {size} MiB")
@@ -197,6 +203,7 @@ class MemoryBed(Bed):
 
     def _load(self, turn: Turn) -> tuple[Load, int]:
         live, rate = PHASES[self._phase(turn)]
+        live *= self.settings["scale"]
         return Load(float(self.settings["seconds"]), live, rate), int(turn.arrivals().integers(2**31))
 
     def __exit__(
