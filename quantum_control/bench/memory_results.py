@@ -145,15 +145,16 @@ class Results:
             cores.append(core / _between(np.log(heap), size, spent))
         return np.array(heaps), np.array(cores)
 
-    def foresight(self, fixed: Sequence[str]) -> tuple[float, float]:
+    def foresight(self, fixed: Sequence[str], beside: str) -> tuple[float, float]:
         """What the best size of each phase, in force from its first moment on, would come to.
 
-        Heap at the same collector time, and collector time at the same heap, over those of the best
-        fixed one: a bound for what follows the phases. Of each phase the means over all pairs of the
-        `fixed` heaps are known, and in between as in `beside_fixed`; the sizes of the phases are
-        those of the least sum of collector time and a price of heap, for each price (Lagrange).
+        Heap at the same collector time, and collector time at the same heap, over those of the fixed
+        heap `beside`: about the bound for what follows the phases. Of each phase the means over all
+        pairs of the `fixed` heaps are known, and in between as in `beside_fixed`; the sizes of the
+        phases are those of the least sum of collector time and a price of heap, for each price (Lagrange).
+        Beside the smallest and the largest heap nothing can be told.
         """
-        base = self.phases[self.best(fixed)]
+        base = self.phases[beside]
         chosen = []
         for price in np.geomspace(1e-3, 1e3, 400) * (base[:, 1].mean() / base[:, 0].mean()):
             total = np.zeros(2)
@@ -219,12 +220,14 @@ class Results:
             lines.append(
                 f"| {arm} | {heap / 2**20:.0f} | {cores:.3f} | {1e3 * p99:.1f} | {' | '.join(cells)} |"
             )
-        heap, cores = self.foresight(fixed)
-        lines += [
-            "",
-            f"- The best size of each phase from its first moment on, which nothing that measures can reach:"
-            f" heap {heap:.2f} at the same collector time, collector time {cores:.2f} at the same heap.",
-        ]
+        lines.append("")
+        for beside in sorted(fixed, key=lambda arm: float(np.median(self.figures[arm][:, 0])))[1:-1]:
+            heap, cores = self.foresight(fixed, beside)
+            lines.append(
+                f"- The best size of each phase from its first moment on, by what the fixed heaps took in it,"
+                f" beside {beside}: heap {heap:.2f} at the same collector time, collector time {cores:.2f} at"
+                " the same heap."
+            )
         for arm, share in self.control.items():
             if share > 0.0:
                 lines.append(f"- Control of {arm}: {share:.2%} of one core.")

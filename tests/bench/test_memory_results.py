@@ -87,7 +87,7 @@ def test_foresight_is_the_square_root_rule_where_collecting_is_inverse_to_the_he
         requests = np.array([[0, 0.0, 0.01]], dtype=np.float32)
         write(place(tmp_path, 0, name), Run(["large", "busy"], 10.0, samples, requests, 0.0))
     results = Results(tmp_path, fixed, 1, price=2.0)
-    assert results.foresight(fixed) == pytest.approx((0.8, 0.8), rel=0.01)
+    assert results.foresight(fixed, "fixed 400 MiB") == pytest.approx((0.8, 0.8), rel=0.01)
 
 
 def test_only_pairs_in_which_every_arm_has_run_count(folder):
