@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from quantum_control.resources.memory_need import FEEL, LOOKS
@@ -15,7 +16,7 @@ REST = 0.01
 """Share of what can be taken below which what is idle is not worth a try, and is looked for anew."""
 
 LOOK_SHARE = 0.002
-"""Share of the time that looking may take."""
+"""Processor time that looking may take, over time."""
 
 
 class IdleMemory:
@@ -31,11 +32,19 @@ class IdleMemory:
         Where the marks are.
     clock
         Seconds.
+    processor
+        Processor seconds of the calling thread: a look that was kept waiting is not a dear one.
     """
 
-    def __init__(self, touched: TouchedMemory, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        touched: TouchedMemory,
+        clock: Callable[[], float],
+        processor: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._touched = touched
         self._clock = clock
+        self._processor = processor
         self._idle = 0  # bytes that were found idle, and not taken yet
         self._age = 0  # intervals since the marks were cleared; 0 before the first time
         self._due = 0.0  # seconds on the clock before which there is no look
@@ -55,11 +64,11 @@ class IdleMemory:
         if mapped < MOSTLY * takeable:
             return None
         self._idle = max(0, self._idle - taken)
-        began = self._clock()
+        now, spent = self._clock(), self._processor()
         if self._age == 0:
             if not self._clear():
                 return None
-        elif self._age < LOOKS or began < self._due:
+        elif self._age < LOOKS or now < self._due:
             self._age += 1
             return self._idle
         else:
@@ -70,7 +79,7 @@ class IdleMemory:
             self._idle = max(0, mapped - touched)
             if self._idle < max(FEEL, REST * takeable):
                 self._clear()
-        self._due = began + (self._clock() - began) / LOOK_SHARE
+        self._due = now + (self._processor() - spent) / LOOK_SHARE
         return self._idle
 
     def _clear(self) -> bool:
