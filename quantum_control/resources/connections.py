@@ -52,8 +52,8 @@ class ConnectionPoolResource(Resource):
         steer the `pool_size` of that database in it (see `EntrySize`).
     server
         PostgreSQL behind the pool, as a libpq connection string: adds its own
-        figures to `get_metrics()` (see `PostgresServer`), and no more is asked
-        for than what it can make use of (see `useful_connections`).
+        figures to `get_metrics()` (see `PostgresServer`), and no more are given
+        than what it can make use of (see `useful_connections`).
     server_cores
         Processors of that server; None: those of this machine if it is on it.
     min_connections, max_connections

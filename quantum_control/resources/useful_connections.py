@@ -10,8 +10,8 @@ use competing, n of them compete as p·n, and the server is full at
 which is Goetz's N = cores·(1 + W/C) with p = C/(W + C), and his N = cores + 1
 for p = 1. More only wait for each other, or try in vain. Here p is measured
 all the time, and locks count as competing: more connections do not get them
-sooner. What a law adds to demand as headroom comes on top, as the factor of
-two in the rule of the PostgreSQL wiki, 2·cores + spindles, does.
+sooner. It bounds the size itself: headroom is for those who arrive, and at a
+server that is full they only join the others in waiting.
 
 References
 ----------
