@@ -17,7 +17,7 @@ EXIT_REFUSED = 2
 """Exit code for a wrong parameter, a missing part or a resource that cannot be steered."""
 
 EXIT_ENDED_EARLY = 4
-"""Exit code of an experiment that was ended since it did harm, or the resource failed; the original is back."""
+"""Exit code of an experiment ended since it did harm, or since the resource failed; the original is back."""
 
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT."""
