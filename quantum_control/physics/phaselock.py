@@ -62,6 +62,9 @@ PHASE_GAIN = 0.002
 EASE = 0.1
 """Share by which the feed-forward fades in or out per interval: transfer without a bump."""
 
+TOGETHER = 32
+"""Rows that are refined at once: what that computes on the way stays in the processor's cache."""
+
 TINY = 1e-12
 
 
@@ -84,8 +87,11 @@ def _time(length: int) -> Array:
     return np.arange(1.0 - length, 1.0)
 
 
-def detect(window: Array) -> tuple[Array, Array, Array, Array]:
+def detect(window: Array, needed: NDArray[np.bool_] | None = None) -> tuple[Array, Array, Array, Array]:
     """Rhythm of each column of `window` (length x rows).
+
+    Where `needed`, shape (rows,), says so, columns whose coherence is below RELEASE in any case are
+    not refined: theirs is a bound then, their phasors and level are 0. All are if it is not given.
 
     Returns
     -------
@@ -110,8 +116,15 @@ def detect(window: Array) -> tuple[Array, Array, Array, Array]:
     bend = np.minimum(left - 2.0 * middle + right, -TINY)
     offset = np.clip(0.5 * (left - right) / bend, -1.0, 1.0)
     share = power[best, column] / (np.square(rest).sum(axis=0) + FLAT * length)
-    frequency, coherence, phasors, level = _refined(window, frequencies[best] + offset * SPACING / length)
-    return frequency, np.minimum(coherence, share), phasors, level
+    frequency: Array = frequencies[best] + offset * SPACING / length
+    coherence, level = share.copy(), np.zeros(rows)
+    phasors = np.zeros((FITTED, rows), dtype=np.complex128)
+    chosen = np.arange(rows) if needed is None else np.flatnonzero(needed | (share >= RELEASE))
+    for begin in range(0, len(chosen), TOGETHER):
+        some = chosen[begin : begin + TOGETHER]
+        found = _refined(window[:, some], frequency[some])
+        frequency[some], coherence[some], phasors[:, some], level[some] = found
+    return frequency, np.minimum(coherence, share), cast(Array, phasors), level
 
 
 def _refined(window: Array, frequency: Array) -> tuple[Array, Array, Array, Array]:
@@ -200,7 +213,8 @@ class PhaseLock:
         # Two lengths only, so that each grid is worked out once.
         length = WINDOW if self._count >= WINDOW else WINDOW // 2
         recent = ring[np.arange(self._count - length, self._count) % WINDOW].reshape(length, -1)
-        frequency, coherence, phasors, level = detect(recent.astype(np.float64))
+        fading = np.broadcast_to(np.ravel(self._weight) > TINY, recent.shape[1:])
+        frequency, coherence, phasors, level = detect(recent.astype(np.float64), fading)
         locked = coherence >= np.where(np.ravel(self.locked) > 0.0, RELEASE, LOCK)
         shape = ring.shape[1:]
         self.quality = _shaped(np.clip(coherence, 0.0, 1.0), shape)
