@@ -22,9 +22,9 @@ PAIRS = 3
 SHORTER = {
     "pilot = 30": "pilot = 0",
     "warm_up = 10": "warm_up = 1",
-    "candidates = [6056, 150000, 10]": "candidates = [6056, 150000, 2]",
-    "calibration = 12": "calibration = 1",
-    "learning = 6 ": "learning = 1 ",
+    "candidates = [8000, 64000, 6]": "candidates = [8000, 64000, 2]",
+    "calibration = 40": "calibration = 1",
+    "learning = 12 ": "learning = 1 ",
 }
 
 
@@ -62,7 +62,7 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
     assert found["control"]["auto"]["step_seconds"] > 0.0
     calibration = json.loads((tmp_path / "out" / "buffer" / "calibration.json").read_text())
     assert found["means"]["best fixed"]["limit"] == calibration["best_fixed"]
-    assert 6056 <= calibration["best_fixed"] <= 150_000
+    assert 8000 <= calibration["best_fixed"] <= 64_000
 
 
 def test_the_peer_is_told_the_rates_and_all_arms_get_the_same_of_them(settings):
