@@ -10,13 +10,14 @@ pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgre
 
 from integration.pool_load import installed, postgres
 
-from quantum_control.bench.connections import run_arm
+from quantum_control.bench.connections import Calibration, run_arm
 from quantum_control.bench.pool_arms import OURS, start
 from quantum_control.bench.pool_load import PHASES, SCHEMA
 
 pytestmark = pytest.mark.integration
 
-RATES = {phase.name: 50.0 for phase in PHASES}
+NAMES = [phase.name for phase in PHASES]
+CALIBRATION = Calibration(dict.fromkeys(NAMES, 50.0), {name: [] for name in NAMES}, dict.fromkeys(NAMES, 4))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_an_arm_serves_every_phase_and_accounts_for_it(server, backend, name):
     if backend == "pgbouncer":
         installed("pgbouncer")
     with start(name, backend, server) as arm:
-        runs = run_arm(arm, PHASES, RATES, 0.5, (1, 0))
+        runs = run_arm(arm, PHASES, CALIBRATION, 0.5, (1, 0))
     assert {run.phase for run in runs} == {phase.name for phase in PHASES}
     for run in runs:
         assert not np.any(np.isnan(run.latency))

@@ -107,8 +107,9 @@ def place(tmp_path_factory, server):
         program = stack.enter_context(allocating((300.0, 60.0, 150.0)))
 
         def query():
+            seconds = 0.01 if time.monotonic() % 6.0 < 3.0 else 0.1  # so that the size goes on changing
             with psycopg.connect(bouncer.dsn, autocommit=True, prepare_threshold=None) as connection:
-                connection.execute("SELECT pg_sleep(0.02)")
+                connection.execute("SELECT pg_sleep(%s)", [seconds])
 
         def request():
             urllib.request.urlopen(f"http://127.0.0.1:{haproxy.port}/0.5", timeout=30).close()

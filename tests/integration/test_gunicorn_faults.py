@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -134,12 +135,13 @@ class TestSomebodyElse:
     def test_a_reload_under_requests_is_not_taken_for_more_workers(self, resource, server):
         resource.apply_control(4)
         sized(resource, 4)
+        began = time.monotonic()
         server.occupy(4, "sleep=5")
         until(lambda: resource.measure_state() and resource.get_metrics()["busy"] == 4)
         os.kill(server.pid, signal.SIGHUP)
         until(lambda: len(server.children()) == 6)
         sizes = set()
-        while len(server.children()) == 6:
+        while len(server.children()) == 6 and time.monotonic() < began + 4.0:  # before the requests end
             sizes.add(measurable(resource))
             with pytest.raises(SafetyError):
                 resource.apply_control(5)
