@@ -30,8 +30,9 @@ TARGET_MICROSECONDS = {False: 25.0, True: 100.0}
 """Median of `optimize()` without and with auto-tuning."""
 TARGET_SHARE = 0.001
 """Of one core, at 10 Hz."""
-ALLOWED_GROWTH = 4096
-"""Bytes over all steps: counters that outgrow the interpreter's small integers are no leak."""
+ALLOWED_GROWTH = 16384
+"""Bytes over all steps: counters that outgrow the interpreter's small integers are no leak, nor are its free
+lists and numpy's, which fill up ever more slowly. One object left behind a step would be a hundred times that."""
 WARM_UP = 1500
 """Steps after which every window is full and every table is made."""
 ROUND = 500
