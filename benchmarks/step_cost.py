@@ -32,7 +32,8 @@ TARGET_SHARE = 0.001
 """Of one core, at 10 Hz."""
 ALLOWED_GROWTH = 16384
 """Bytes over all steps: counters that outgrow the interpreter's small integers are no leak, nor are its free
-lists and numpy's, which fill up ever more slowly. One object left behind a step would be a hundred times that."""
+lists and numpy's, which fill up ever more slowly. An object left behind in each step would be a hundred
+times that."""
 WARM_UP = 1500
 """Steps after which every window is full and every table is made."""
 ROUND = 500
