@@ -17,8 +17,8 @@ from quantum_control.bench.memory_bed import WorkingSet
 from quantum_control.bench.together import run_together
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
-from quantum_control.resources.cgroup_memory import FILES, CgroupMemory
-from quantum_control.sources.cgroups import MemoryGroup
+from quantum_control.resources.cgroup_memory import CgroupMemory
+from quantum_control.sources.cgroups import FILES, MemoryGroup
 from quantum_control.sources.pressure import Pressure
 from quantum_control.terminal import AS_JSON, examples, print_json
 

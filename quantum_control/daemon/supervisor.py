@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 from quantum_control.config import Config, resource_type
 from quantum_control.config_file import read_config
@@ -199,12 +198,17 @@ def put_back(
 
 
 def build(original: Original) -> Resource:
-    """Make the resource of an original anew.
+    """Make the resource of an original anew: by `again(options, snapshot)` of its type where it has that.
+
+    It is for what may not be found by its options any more.
 
     Raises
     ------
     ConfigError
         Its type is not known here.
     """
-    options: dict[str, Any] = dict(original.options)
-    return resource_type(original.kind)(**options)
+    made, options = resource_type(original.kind), dict(original.options)
+    again: Callable[..., Resource] | None = getattr(made, "again", None)
+    if again is not None and original.snapshot is not None:
+        return again(options, original.snapshot)
+    return made(**options)

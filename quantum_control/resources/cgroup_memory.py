@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.idle_memory import IdleMemory
 from quantum_control.resources.memory_need import FEEL, MemoryNeed, MemoryReading
 from quantum_control.resources.stock import Stock
-from quantum_control.sources.cgroups import MemoryGroup, memory_group
+from quantum_control.sources.cgroups import FILES, FIXED, MAPPED, REFAULTED, MemoryGroup, memory_group
 from quantum_control.sources.pressure import Pressure, Stalled
 from quantum_control.sources.touched import TouchedMemory
 
@@ -34,24 +34,6 @@ RESERVE_SHARE = 0.1
 
 GROWTHS = 4.0
 """The same in growths of it in one interval: a hard limit is not to be run into while it is in force."""
-
-FILES = {1: ("memory.usage_in_bytes", "memory.limit_in_bytes"), 2: ("memory.current", "memory.high")}
-"""By version: what is used, and what limits it."""
-
-FIXED = {
-    1: ("total_rss", "total_shmem", "total_unevictable", "total_dirty", "total_writeback"),
-    2: ("anon", "shmem", "unevictable", "file_dirty", "file_writeback", "slab_unreclaimable", "kernel_stack"),
-}
-"""By version: lines of memory.stat that add up to what cannot be taken at once, without any swapping."""
-
-MAPPED = {1: "total_mapped_file", 2: "file_mapped"}
-"""By version: file pages in the page tables of some process, each counted once."""
-
-REFAULTED = {
-    1: ("total_workingset_refault_file", "total_workingset_refault_anon"),
-    2: ("workingset_refault_file", "workingset_refault_anon"),
-}
-"""By version: pages that had been taken and were read again; of a kernel before 5.9, one name for both."""
 
 
 class CgroupMemory(Resource):
@@ -133,8 +115,10 @@ class CgroupMemory(Resource):
 
         Raises
         ------
+        GoneError
+            The group is gone.
         SensorError
-            The group is gone, or its pressure is not told any more.
+            It may not be read, or its pressure is not told any more.
         """
         self._notice_others()
         now, stalled = self._clock(), self._pressure.read()
@@ -242,22 +226,24 @@ class CgroupMemory(Resource):
         except OSError as error:
             if error.errno == errno.EBUSY:  # version 1: so much cannot be taken, and nothing has changed
                 return
-            hint = (
-                "; it takes root, or a group that is delegated to you" if error.errno in (1, 13, 30) else ""
-            )
+            refused = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
+            hint = "; it takes root, or a group that is delegated to you" if refused else ""
             raise ActuatorError(f"{self._limit} cannot be set to {value}: {error.strerror}{hint}") from error
 
     # ---- originals --------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, object]:
-        """Return the setting as it was found."""
-        return {"file": str(self._limit), "setting": self._original}
+        """Return the setting as it was found, and where its group is."""
+        kept: dict[str, object] = {"file": str(self._limit), "setting": self._original}
+        return kept | {"version": self.group.version, "pressure": str(self.group.pressure)}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put a snapshot back.
 
         Raises
         ------
+        GoneError
+            The group is gone, and its limit with it.
         ActuatorError
             It is of another group, or the kernel did not take it.
         """
@@ -301,9 +287,9 @@ class CgroupMemory(Resource):
         try:
             return path.read_text(encoding="ascii").strip()
         except OSError as error:
-            raise SensorError(
-                f"{path} cannot be read ({error.strerror}): is the group still there?"
-            ) from error
+            if not self.group.folder.exists():
+                raise GoneError(f"there is no control group {self.group.folder} any more") from error
+            raise SensorError(f"{path} cannot be read ({error.strerror}): is it a group's?") from error
 
     def __repr__(self) -> str:
         return f"<CgroupMemory of {self.group.folder}>"

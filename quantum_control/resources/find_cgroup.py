@@ -7,8 +7,7 @@ from pathlib import Path
 
 from quantum_control.core.discovery import Found
 from quantum_control.core.errors import QuantumControlError
-from quantum_control.resources.cgroup_memory import FILES
-from quantum_control.sources.cgroups import PROC, memory_group
+from quantum_control.sources.cgroups import FILES, PROC, memory_group
 from quantum_control.sources.pressure import Pressure
 
 MIB = 1 << 20

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
 
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.core.resource import Resource
 from quantum_control.resources.front import Front
 from quantum_control.sources import hsperfdata
+from quantum_control.sources.cgroups import MemoryGroup
 
 _WAYS = {
     "jvm": ("jvm_heap", "JvmHeap"),
@@ -56,6 +59,31 @@ class MemoryResource(Front, Resource):
         if metric_source is not None:
             options["metric_source"] = metric_source
         self._choose("memory", self.control, _WAYS, options)
+
+    @classmethod
+    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Self:
+        """Make it anew from its options to put a snapshot back, whatever has become of the process since.
+
+        A control group may outlast the process that led to it, with the limit
+        that was set: it is found by the snapshot.
+
+        Raises
+        ------
+        GoneError
+            The JVM, or the group, has ended: nothing is left to be put back.
+        ConfigError, SensorError
+            As for a new one.
+        """
+        asked = dict(options)
+        if "flag" in snapshot:
+            asked["control"] = "jvm"
+        elif {"file", "version", "pressure"} <= snapshot.keys():
+            asked.pop("process_id", None)
+            asked["control"] = "cgroup"
+            asked["group"] = MemoryGroup(
+                int(snapshot["version"]), Path(snapshot["file"]).parent, Path(snapshot["pressure"])
+            )
+        return cls(**asked)
 
 
 def _fitting(process_id: int | None, metric_source: str | None) -> str:

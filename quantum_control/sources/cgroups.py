@@ -9,6 +9,24 @@ from quantum_control.core.errors import ConfigError, SensorError
 
 PROC = Path("/proc")
 
+FILES = {1: ("memory.usage_in_bytes", "memory.limit_in_bytes"), 2: ("memory.current", "memory.high")}
+"""By version: what is used, and what limits it."""
+
+FIXED = {
+    1: ("total_rss", "total_shmem", "total_unevictable", "total_dirty", "total_writeback"),
+    2: ("anon", "shmem", "unevictable", "file_dirty", "file_writeback", "slab_unreclaimable", "kernel_stack"),
+}
+"""By version: lines of memory.stat that add up to what cannot be taken at once, without any swapping."""
+
+MAPPED = {1: "total_mapped_file", 2: "file_mapped"}
+"""By version: file pages in the page tables of some process, each counted once."""
+
+REFAULTED = {
+    1: ("total_workingset_refault_file", "total_workingset_refault_anon"),
+    2: ("workingset_refault_file", "workingset_refault_anon"),
+}
+"""By version: pages that had been taken and were read again; of a kernel before 5.9, one name for both."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryGroup:

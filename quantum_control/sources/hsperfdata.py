@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from quantum_control.core.errors import SensorError
+from quantum_control.core.errors import GoneError, SensorError
 
 MAGIC = b"\xca\xfe\xc0\xc0"
 
@@ -127,8 +127,10 @@ def inner_pid(pid: int) -> int:
 
     Raises
     ------
-    SensorError
+    GoneError
         There is no such process.
+    SensorError
+        It may not be looked at.
     """
     return int(status(pid).get("NSpid", str(pid)).split()[-1])
 
@@ -138,15 +140,18 @@ def status(pid: int) -> dict[str, str]:
 
     Raises
     ------
-    SensorError
+    GoneError
         There is no such process.
+    SensorError
+        It may not be looked at.
     """
+    path = Path(f"/proc/{pid}/status")
     try:
-        text = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
+        text = path.read_text("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise GoneError(f"there is no process {pid} ({error.strerror}); is the JVM still running?") from error
     except OSError as error:
-        raise SensorError(
-            f"there is no process {pid} ({error.strerror}); is the JVM still running?"
-        ) from error
+        raise SensorError(f"{path}: {error.strerror}; run as the user of the JVM, or as root") from error
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
@@ -155,8 +160,10 @@ def read(pid: int) -> dict[str, int | str]:
 
     Raises
     ------
+    GoneError
+        It has ended.
     SensorError
-        It is gone, keeps no counters, or they may not be read.
+        It keeps no counters, or they may not be read.
     """
     return parse(_bytes(_file(pid), pid))
 
@@ -177,7 +184,8 @@ def _bytes(path: Path, pid: int) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise SensorError(f"there is no process {pid} any more; has the JVM ended?") from None
+        status(pid)  # says so if the JVM has ended
+        raise SensorError(f"{path} is not there any more, though process {pid} is; who removed it?") from None
     except OSError as error:
         raise SensorError(f"{path}: {error.strerror}; run as the user of the JVM, or as root") from error
 

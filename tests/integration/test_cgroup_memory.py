@@ -16,8 +16,9 @@ from quantum_control import MemoryResource, QuantumController
 from quantum_control.bench import memory_bed
 from quantum_control.bench.memory_bed import WorkingSet
 from quantum_control.bench.server_process import wait_until
-from quantum_control.core.errors import ConfigError, QuantumControlError
+from quantum_control.core.errors import ConfigError, GoneError, QuantumControlError
 from quantum_control.resources.cgroup_memory import CgroupMemory
+from quantum_control.sources.cgroups import FILES
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
@@ -102,6 +103,28 @@ def test_a_process_that_ends_is_told_and_nothing_is_left(process):
     os.kill(process.pid, signal.SIGKILL)
     assert wait_until(lambda: usage_of_ended(process) is None)
     controller.stop()
+
+
+def test_a_group_that_outlasts_its_process_is_found_by_the_snapshot(process):
+    """A journal has the process by whose id the group was found, and that one may have ended since."""
+    resource = MemoryResource(process_id=process.pid)
+    kept, group = resource.snapshot(), process.group
+    resource.release()
+    os.kill(process.pid, signal.SIGKILL)
+    assert wait_until(lambda: not (group.folder / "cgroup.procs").read_text())
+    again = MemoryResource.again({"process_id": process.pid}, kept)
+    again.measure_state()
+    again.restore(kept)
+    assert limit_of(group) == str(kept["setting"])
+    group.folder.rmdir()
+    with pytest.raises(GoneError, match="no control group"):
+        again.measure_state()
+    with pytest.raises(GoneError, match="no control group"):
+        MemoryResource.again({"process_id": process.pid}, kept)
+
+
+def limit_of(group):
+    return (group.folder / FILES[group.version][1]).read_text().strip()
 
 
 def usage_of_ended(process):

@@ -11,7 +11,7 @@ import pytest
 from integration.local_jvm import MIB, allocating, flag_by_jcmd, jcmd, steps_until
 
 from quantum_control.core.controller import QuantumController
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
 from quantum_control.resources import find_memory
 from quantum_control.resources.jvm_heap import JvmHeap
 from quantum_control.resources.jvm_local import LocalJvm
@@ -124,10 +124,16 @@ def test_a_stopped_jvm_ends_in_a_message_and_goes_on_as_it_was(jvm):
 def test_a_jvm_that_is_gone_hands_the_size_back_in_a_message():
     with allocating((60.0, 10.0, 10.0), maximum="64m") as program:
         heap = JvmHeap(program.pid)
-    with pytest.raises(SensorError, match="there is no process"):
+        kept = heap.snapshot()
+    with pytest.raises(GoneError, match="there is no process"):
         heap.measure_state()
     with pytest.raises(ActuatorError, match="there is no process"):
         heap.apply_control(32 * MIB)
+    # What was set is gone with it: nothing is left to be put back.
+    with pytest.raises(GoneError, match="there is no process"):
+        heap.restore(kept)
+    with pytest.raises(GoneError, match="there is no process"):
+        MemoryResource.again({"process_id": program.pid}, kept)
 
 
 def test_a_collector_that_cannot_be_steered_is_refused_and_left_as_it_was():

@@ -6,7 +6,7 @@ import pytest
 from core.doubles import Clock
 
 from quantum_control import QuantumController
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
 from quantum_control.resources.cgroup_memory import CgroupMemory
 from quantum_control.sources.cgroups import MemoryGroup
 
@@ -131,10 +131,13 @@ def test_a_group_that_goes_away_is_told(files):
     steps(20)
     for file in list(files.folder.iterdir()):
         file.unlink()
-    with pytest.raises(SensorError, match="is the group still there"):
+    with pytest.raises(SensorError, match=r"cannot be read .* is it a group's\?"):
+        resource.measure_state()
+    files.folder.rmdir()
+    with pytest.raises(GoneError, match="there is no control group"):
         resource.measure_state()
     steps(1)
-    assert "still there" in controller.decisions[-1].reasons[0]
+    assert "there is no control group" in controller.decisions[-1].reasons[0]
     resource.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum_control.core.errors import SensorError
+from quantum_control.core.errors import GoneError, SensorError
 from quantum_control.sources import hsperfdata
+
+NOBODY = 2**22 + 1
+"""Above the largest process id."""
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz.", min_size=1, max_size=40)
 LONGS = st.integers(-(2**63), 2**63 - 1)
@@ -74,8 +78,8 @@ def test_a_process_that_is_no_jvm_or_none_at_all_is_told_apart():
         with pytest.raises(SensorError, match="no hsperfdata file"):
             hsperfdata.read(other.pid)
         other.communicate()
-    with pytest.raises(SensorError, match="there is no process"):
-        hsperfdata.read(2**22 + 1)
+    with pytest.raises(GoneError, match="there is no process"):
+        hsperfdata.read(NOBODY)
 
 
 def test_counters_that_are_read_again_are_those_that_are_wanted_also_when_more_were_added(
@@ -90,9 +94,18 @@ def test_counters_that_are_read_again_are_those_that_are_wanted_also_when_more_w
     assert counters.read() == {"gc.a": 2}
     path.write_bytes(perfdata({"gc.a": 3, "other": 5, "gc.b": "text"}))
     assert counters.read() == {"gc.a": 3, "gc.b": "text"}
-    path.unlink()
-    with pytest.raises(SensorError, match="there is no process 7 any more"):
-        counters.read()
     path.write_bytes(b"")
     with pytest.raises(SensorError, match="cafec0c0"):
         counters.read()
+
+
+@pytest.mark.parametrize(
+    ("pid", "gone", "says"), [(os.getpid(), False, "is not there any more"), (NOBODY, True, "no process")]
+)
+def test_a_file_that_somebody_removed_is_not_taken_for_the_end_of_the_jvm(
+    tmp_path, monkeypatch, pid, gone, says
+):
+    monkeypatch.setattr(hsperfdata, "_file", lambda _: tmp_path / "7")
+    with pytest.raises(SensorError, match=says) as told:
+        hsperfdata.read(pid)
+    assert isinstance(told.value, GoneError) is gone

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.core.errors import ActuatorError, GoneError, SensorError
 from quantum_control.sources.jvm_attach import JvmAttach
 
 
@@ -113,5 +113,5 @@ def test_a_process_that_is_no_jvm_is_never_signalled():
 
 
 def test_a_process_that_is_gone_is_told():
-    with pytest.raises(SensorError, match="there is no process"):
+    with pytest.raises(GoneError, match="there is no process"):
         JvmAttach(2**22 + 1).jcmd("GC.heap_info")
