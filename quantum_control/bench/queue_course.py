@@ -112,6 +112,7 @@ class Steering:
             guard=GuardSettings(slew_down=SLEW_DOWN, dead_band=DEAD_BAND),
             clock=clock,
         )
+        self.interval = interval
         self.cpu = 0.0
         """Processor seconds of the steps."""
         self.sizes: list[int] = []

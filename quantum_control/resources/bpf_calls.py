@@ -81,7 +81,7 @@ class SockOpsProgram:
         """
         held, key = ctypes.create_string_buffer(value, len(value)), ctypes.c_uint32(0)
         try:
-            _call(MAP_UPDATE, _entry(self._maps[name], key, held))
+            call(MAP_UPDATE, _entry(self._maps[name], key, held))
         except OSError as error:
             raise ActuatorError(f"writing the eBPF map {name}: {error.strerror}") from error
 
@@ -95,7 +95,7 @@ class SockOpsProgram:
         """
         held, key = ctypes.create_string_buffer(self._sizes[name]), ctypes.c_uint32(0)
         try:
-            _call(MAP_LOOKUP, _entry(self._maps[name], key, held))
+            call(MAP_LOOKUP, _entry(self._maps[name], key, held))
         except OSError as error:
             raise SensorError(f"reading the eBPF map {name}: {error.strerror}") from error
         return held.raw
@@ -136,7 +136,7 @@ def attached(cgroup: int) -> set[int]:
         struct.pack("=IIIIQI4x", cgroup, CGROUP_SOCK_OPS, 0, 0, ctypes.addressof(ids), MOST_PROGRAMS), 64
     )
     try:
-        _call(PROG_QUERY, question)
+        call(PROG_QUERY, question)
     except OSError as error:
         raise SensorError(f"asking for the eBPF programs of a cgroup: {_why(error)}") from error
     return set(ids[: struct.unpack_from("=I", question.raw, 24)[0]])
@@ -144,7 +144,7 @@ def attached(cgroup: int) -> set[int]:
 
 def _create_map(made: MapDefinition) -> int:
     try:
-        return _call(
+        return call(
             MAP_CREATE,
             struct.pack("=5I", made.kind, made.key_size, made.value_size, made.entries, made.flags),
         )
@@ -165,14 +165,14 @@ def _load(instructions: bytes, license_: bytes) -> int:
         b"socket_buffers",
     )
     try:
-        return _call(PROG_LOAD, question)
+        return call(PROG_LOAD, question)
     except OSError as error:
         raise ActuatorError(f"loading the eBPF program: {_why(error)}") from error
 
 
 def _attach(program: int, cgroup: int, name: str | os.PathLike[str]) -> int:
     try:
-        return _call(LINK_CREATE, struct.pack("=IIII", program, cgroup, CGROUP_SOCK_OPS, 0))
+        return call(LINK_CREATE, struct.pack("=IIII", program, cgroup, CGROUP_SOCK_OPS, 0))
     except OSError as error:
         raise ActuatorError(f"attaching the eBPF program to {os.fspath(name)}: {_why(error)}") from error
 
@@ -194,7 +194,7 @@ def _why(error: OSError) -> str:
     return f"{error.strerror}; {hint}; control='sysctl' needs no eBPF" if hint else f"{error.strerror}"
 
 
-def _call(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
+def call(command: int, attributes: bytes | ctypes.Array[ctypes.c_char]) -> int:
     """Call bpf(); what it returns.
 
     Raises

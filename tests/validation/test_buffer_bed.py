@@ -65,12 +65,12 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
     assert 8000 <= calibration["best_fixed"] <= 64_000
 
 
-def test_the_peer_is_told_the_rates_and_all_arms_get_the_same_of_them(settings):
+def test_the_arm_that_is_told_the_rates_sets_the_product_and_all_arms_get_the_same_of_them(settings):
     turns = [Turn.of(1, RUN, pair, 1) for pair in range(8)]
     with BufferBed(settings) as bed:
-        bed.prepare({"best_fixed": 20_000}, ["peer"])
+        bed.prepare({"best_fixed": 20_000}, ["told"])
         course = bed._course(turns[0])
-        limits = {limit for _, limit, _ in bed.run("peer", turns[0]).course}
+        limits = {limit for _, limit, _ in bed.run("told", turns[0]).course}
         assert limits == {12_500.0, 62_500.0}
         assert course == bed._course(turns[0])
         assert {bed._course(turn).rates for turn in turns} == {(20e6, 100e6), (100e6, 20e6)}
@@ -85,6 +85,15 @@ def test_what_is_steered_goes_on_with_its_limit_where_it_was(settings):
         # The kernel's own would be back if it had begun anew; drained, the link's rate has not changed.
         assert max(limit for _, limit, _ in block.course) < KERNEL_DEFAULT / 4
         assert block.control_cpu > 0.0
+
+
+def test_the_peer_leaves_the_limit_and_drops_by_itself(settings):
+    with BufferBed(settings) as bed:
+        bed.prepare({"best_fixed": 20_000}, ["peer"])
+        block = bed.run("peer", Turn.of(1, RUN, 0, 1))
+        assert {limit for _, limit, _ in block.course} == {KERNEL_DEFAULT}
+        assert block.steps > 10
+        assert bed._arms["peer"]._steering._drop.dropped() > 0
 
 
 def test_networks_are_gone_after_a_failure(settings):

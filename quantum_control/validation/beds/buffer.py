@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from quantum_control.bench.network_bed import BOTTLENECK, SERVER, NetworkBed
+from quantum_control.bench.pie import PieQueue
 from quantum_control.bench.queue_course import DEFAULT as KERNEL_DEFAULT
 from quantum_control.bench.queue_course import Steering
 from quantum_control.core.errors import SensorError
@@ -25,7 +26,7 @@ from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.transfers import Sink, Transfers
 from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED
 
-BEST, PEER = "best fixed", "peer"
+BEST, PEER, TOLD = "best fixed", "peer", "told"
 
 LONGEST_DRAIN = 10.0
 """Seconds for which the last packets of a block are waited for: longer than the default's queue is."""
@@ -47,7 +48,7 @@ class Course:
 
 
 class Line:
-    """A bottleneck, and what sets its queue's limit; its time stands still between two blocks.
+    """A bottleneck, and what keeps its queue short; its time stands still between two blocks.
 
     Parameters
     ----------
@@ -55,19 +56,15 @@ class Line:
         Of the bed.
     limits
         Limit (bytes) of each rate, told with the rate; None where it is not touched.
-    law
-        What steers it; "" for nothing.
-    watched
-        Whether the law only looks.
+    steered
+        What steers it, made of the network and a clock; None for nothing.
     """
 
     def __init__(
         self,
         settings: Mapping[str, Any],
         limits: Callable[[float], int] | None = None,
-        law: str = "",
-        *,
-        watched: bool = False,
+        steered: Callable[[NetworkBed, Stopwatch], Steering | PieQueue] | None = None,
     ) -> None:
         self._settings = settings
         self.limits = limits
@@ -85,17 +82,10 @@ class Line:
             self._netlink = Netlink(self._bed.netns)
             stack.callback(self._netlink.close)
             self._index = self._netlink.link(BOTTLENECK).index
-            self._steering: Steering | None = None
-            if law:
-                self._steering = Steering(
-                    self._bed.netns,
-                    law,
-                    target=settings["target"],
-                    interval=settings["interval"],
-                    tuned=True,
-                    watched=watched,
-                    clock=self._clock,
-                )
+            self._steering = None if steered is None else steered(self._bed, self._clock)
+            self._interval = float(settings["interval"])
+            if self._steering is not None:
+                self._interval = self._steering.interval
                 stack.callback(self._steering.close)
             self._stack = stack.pop_all()
 
@@ -110,7 +100,7 @@ class Line:
             steering.cpu, steering.sizes = 0.0, []
         self._samples = []
         self._rate(course.rates[0])
-        self._due = time.monotonic() + settings["interval"]
+        self._due = time.monotonic() + self._interval
         self._clock.go()
         try:
             with self._bed.probe(settings["probe"]) as probe:
@@ -118,6 +108,7 @@ class Line:
                     self._pass(settings["wash_in"])
                     began, sent = time.monotonic(), self._queue().sent_bytes
                     self._pass(course.change)
+                    before = self._queue().sent_bytes - sent
                     self._rate(course.rates[1])
                     changed = time.monotonic()
                     self._pass(settings["seconds"] - (changed - began))
@@ -126,10 +117,12 @@ class Line:
                 self._drain()
         finally:
             self._clock.halt()
-        could = (course.rates[0] * (changed - began) + course.rates[1] * (ended - changed)) / 8.0
+        could_before = course.rates[0] * (changed - began) / 8.0
+        could = could_before + course.rates[1] * (ended - changed) / 8.0
         left, delays = probe.delays()
         inside = delays[(left >= began) & (left < ended)]
         arrived = inside[np.isfinite(inside)]
+        early = delays[(left >= began) & (left < changed)]
         if not arrived.size:
             raise SensorError("no packet of the probe has arrived")
         p50, p95 = np.percentile(arrived, [50.0, 95.0]).tolist()
@@ -140,7 +133,9 @@ class Line:
                 "delay_p50": p50,
                 "delay_mean": float(arrived.mean()),
                 "unused": 1.0 - sent / could,
+                "unused_before": 1.0 - before / could_before,
                 "lost": 1.0 - arrived.size / inside.size,
+                "lost_before": float(np.isinf(early).mean()),
                 "limit": float(np.mean(limits)),
             },
             control_cpu=steering.cpu if steering is not None else 0.0,
@@ -157,7 +152,7 @@ class Line:
         until = time.monotonic() + seconds
         while (now := time.monotonic()) < until:
             if now >= self._due:
-                self._due = max(self._due + self._settings["interval"], now)
+                self._due = max(self._due + self._interval, now)
                 if self._steering is not None:
                     self._steering.step()
                 self._look()
@@ -207,7 +202,9 @@ class BufferBed(Bed):
         least, most, count = self.settings["candidates"]
         candidates = np.rint(np.geomspace(least, most, count)).astype(int).tolist()
         tell(f"looking for the best fixed limit: {len(turns)} blocks at each of {count}, and steered")
-        steered = self._carried(partial(Line, self.settings, law=OURS), turns, self.settings["learning"])
+        steered = self._carried(
+            partial(Line, self.settings, steered=partial(self._steer, OURS)), turns, self.settings["learning"]
+        )
         carried = [self._carried(partial(Line, self.settings, _always(limit)), turns) for limit in candidates]
         # A larger limit does not carry less; what looks so is noise.
         rising = isotonic_regression(carried).x
@@ -239,17 +236,31 @@ class BufferBed(Bed):
                 line = Line(self.settings)
             elif name == BEST:
                 line = Line(self.settings, _always(best))
-            elif name == PEER:
+            elif name == TOLD:
                 line = Line(self.settings, lambda rate: round(rate / 8.0 * distance))
+            elif name == PEER:
+                line = Line(self.settings, steered=lambda bed, clock: PieQueue(bed, clock=clock))
             else:
-                watched = name == WATCHED
-                line = Line(self.settings, law="auto" if watched else name, watched=watched)
+                line = Line(self.settings, steered=partial(self._steer, name))
             self._stack.callback(line.close)
             self._arms[name] = line
 
     def run(self, arm: str, turn: Turn) -> Block:
         """Play a wash-in and the block."""
         return self._arms[arm].play(self._course(turn))
+
+    def _steer(self, arm: str, bed: NetworkBed, clock: Stopwatch) -> Steering:
+        """What steers in an arm of ours, or only looks."""
+        watched = arm == WATCHED
+        return Steering(
+            bed.netns,
+            OURS if watched else arm,
+            target=self.settings["target"],
+            interval=self.settings["interval"],
+            tuned=True,
+            watched=watched,
+            clock=clock,
+        )
 
     def _course(self, turn: Turn) -> Course:
         settings, rng = self.settings, turn.arrivals()
