@@ -1,16 +1,16 @@
-"""What attaching the Prometheus exporter changes of a steered pool's throughput, in interleaved slices.
+"""What attaching the Prometheus exporter changes of a steered pool's throughput, in interleaved pairs.
 
-    python benchmarks/exporter_cost.py [--triples N]
+    python benchmarks/exporter_cost.py [--pairs N]
 
-The pool is under control throughout, and does the same tasks three times in an
-order drawn anew: without the exporter, with it attached, and with it scraped
-once meanwhile by another process on the same machine. Prometheus scrapes every
-15 s by itself, which is one slice in thirty: what is lost at that rate is
-weighted so, triple by triple. The tasks hash on twice as many threads as there
-are cores, so that whatever time the exporter takes is missing from them. Slices
-are compared by elapsed time and by this process' processor time, as in
-`pool_overhead.py`. What a scrape costs this process is measured apart as well,
-with the pool idle. Some twenty minutes.
+The pool is under control throughout, and does the same tasks twice in a pair,
+without the exporter and with it, in an order drawn anew. In every sixth pair
+another process on the same machine scrapes it meanwhile. Prometheus scrapes
+every 15 s by itself, which is one slice in thirty: the two medians are weighted
+so. The tasks hash on twice as many threads as there are cores, so that whatever
+time the exporter takes is missing from them. Slices are compared by elapsed
+time and by this process' processor time, as in `pool_overhead.py`. What a
+scrape costs this process is measured apart as well, with the pool idle. Half an
+hour.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-from pool_overhead import SLICE, THREADS, Ratio, Spent, ratio, spent, tasks_in, verdict
+from pool_overhead import SLICE, THREADS, Spent, interval, medians, spent, tasks_in, verdict
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.monitoring.prometheus import export
@@ -32,13 +33,14 @@ from quantum_control.resources.adaptive import INTERVAL
 from quantum_control.resources.executor import ResizableThreadPoolExecutor
 from quantum_control.resources.threads import ThreadPoolResource
 
-TRIPLES = 800
+PAIRS = 1500
+SCRAPED = 6
+"""One pair in so many is scraped."""
 USUAL = 15.0
 """Seconds between two scrapes of Prometheus by default."""
 SCRAPES = 500
 """With the pool idle."""
 TARGET = 0.001
-WITHOUT, ATTACHED, SCRAPED = KINDS = ("without", "attached", "scraped")
 
 SCRAPER = """
 import http.client, sys, time
@@ -90,14 +92,22 @@ def scraping() -> Iterator[Scraper]:
         scraper.close()
 
 
-def slice_of(
-    kind: str, pool: ResizableThreadPoolExecutor, controller: QuantumController, tasks: int, scraper: Scraper
+class Pair(NamedTuple):
+    """What the same tasks took."""
+
+    without: Spent
+    attached: Spent
+
+
+def attached(
+    pool: ResizableThreadPoolExecutor,
+    controller: QuantumController,
+    tasks: int,
+    scraper: Scraper | None,
 ) -> Spent:
-    """What the tasks take under control, in one of three ways."""
-    if kind == WITHOUT:
-        return spent(pool, tasks)
+    """What the tasks take with the exporter, which is scraped meanwhile if there is a scraper."""
     with export(controller, port=0) as exporter:
-        if kind == ATTACHED:
+        if scraper is None:
             return spent(pool, tasks)
         scraper.scrape(exporter.url, SLICE / 4)
         took = spent(pool, tasks)
@@ -106,43 +116,41 @@ def slice_of(
 
 
 def measure(
-    pool: ResizableThreadPoolExecutor, controller: QuantumController, triples: int, scraper: Scraper
-) -> dict[str, list[Spent]]:
-    """What the tasks took in each way; the order is drawn anew for each triple."""
+    pool: ResizableThreadPoolExecutor, controller: QuantumController, pairs: int, scraper: Scraper
+) -> dict[bool, list[Pair]]:
+    """Pairs that were scraped, and that were not."""
     tasks = tasks_in(pool, SLICE)
     rng = np.random.default_rng(1)
-    found: dict[str, list[Spent]] = {kind: [] for kind in KINDS}
-    for _ in range(triples):
-        for kind in rng.permutation(KINDS):
-            found[kind].append(slice_of(kind, pool, controller, tasks, scraper))
+    found: dict[bool, list[Pair]] = {True: [], False: []}
+    for number in range(pairs):
+        scraped = number % SCRAPED == 0
+        took = {}
+        for with_it in rng.permutation([False, True]).tolist():
+            asked = scraper if scraped else None
+            took[with_it] = attached(pool, controller, tasks, asked) if with_it else spent(pool, tasks)
+        found[scraped].append(Pair(took[False], took[True]))
     return found
 
 
-def at_the_usual_rate(attached: Sequence[float], scraped: Sequence[float]) -> np.ndarray:
-    """What the slices take on average if one is scraped every `USUAL` seconds."""
-    share = np.mean(scraped) / USUAL
-    return (1.0 - share) * np.asarray(attached) + share * np.asarray(scraped)
-
-
-def print_ratios(found: dict[str, list[Spent]]) -> None:
-    """Print the throughput of each way over that without the exporter."""
+def print_ratios(found: dict[bool, list[Pair]]) -> None:
+    """Print the throughput with the exporter over that without."""
+    share = SLICE / USUAL
     for what in Spent._fields:
-        took = {kind: [getattr(each, what) for each in found[kind]] for kind in KINDS}
-        compared = {
-            "attached, not scraped": ratio(took[WITHOUT], took[ATTACHED]),
-            f"scraped every {SLICE:g} s, about": ratio(took[WITHOUT], took[SCRAPED]),
-            f"scraped every {USUAL:g} s": ratio(
-                took[WITHOUT], at_the_usual_rate(took[ATTACHED], took[SCRAPED])
-            ),
-        }
+        idle, scraped = (
+            medians(
+                [getattr(pair.without, what) for pair in found[kind]],
+                [getattr(pair.attached, what) for pair in found[kind]],
+            )
+            for kind in (False, True)
+        )
         print(f"by {what} time:")
-        for name, each in compared.items():
-            print(f"  {name:30} {each}  {changed(each)}")
-
-
-def changed(found: Ratio) -> str:
-    """Whether it is certain that less than `TARGET` is lost."""
-    return f"less than {TARGET:.1%} lost: {verdict(found, 1.0 - TARGET)}"
+        for name, each in (
+            ("attached, not scraped", idle),
+            (f"scraped every {SLICE:g} s", scraped),
+            (f"scraped every {USUAL:g} s", (1.0 - share) * idle + share * scraped),
+        ):
+            ratio = interval(each)
+            print(f"  {name:24}{ratio}; less than {TARGET:.1%} lost: {verdict(ratio, 1.0 - TARGET)}")
 
 
 def per_scrape(controller: QuantumController, scraper: Scraper) -> float:
@@ -155,21 +163,22 @@ def per_scrape(controller: QuantumController, scraper: Scraper) -> float:
 
 
 def main() -> None:
-    """Run the triples and print the ratios, and what a scrape costs."""
+    """Run the pairs and print the ratios, and what a scrape costs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--triples", type=int, default=TRIPLES, help="default: %(default)s")
-    triples = parser.parse_args().triples
-    if triples < 2:
-        parser.error(f"--triples {triples}: an interval needs 2 or more")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="default: %(default)s")
+    pairs = parser.parse_args().pairs
+    if pairs <= 2 * SCRAPED:
+        parser.error(f"--pairs {pairs}: an interval needs more than {2 * SCRAPED}")
     with scraping() as scraper, ResizableThreadPoolExecutor(THREADS) as pool:
         resource = ThreadPoolResource(pool=pool, min_threads=THREADS, max_threads=THREADS)
         controller = QuantumController(resource, interval=INTERVAL)
         with controller:
-            found = measure(pool, controller, triples, scraper)
+            found = measure(pool, controller, pairs, scraper)
         cost = per_scrape(controller, scraper)
     print(
         f"throughput with the exporter over that without;"
-        f" median of {triples} interleaved triples [95 % bootstrap interval]"
+        f" medians of {len(found[False])} interleaved pairs and {len(found[True])} that were scraped"
+        " [95 % bootstrap interval]"
     )
     print_ratios(found)
     share = cost / USUAL

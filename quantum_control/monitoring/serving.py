@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -50,6 +51,11 @@ MOST_FIELDS = 20
 
 IDLE_SECONDS = 90.0
 """After which a connection that says nothing is closed; Prometheus may scrape once a minute."""
+
+
+LONGEST_WAIT = 30.0
+"""Seconds for which a server waits for a connection before it looks whether it is to end: rarely, since
+waking up is all that a page costs while nobody asks for it."""
 
 
 class Answer(NamedTuple):
@@ -170,16 +176,14 @@ class PageServer:
                 """Log nothing: that somebody looks is no event."""
 
         self._server.RequestHandlerClass = Handler
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="quantum_control pages", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve, name="quantum_control pages", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Close the port."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._server.shutdown()
+            self._server.end()
             thread.join()
         self._server.server_close()
 
@@ -189,11 +193,24 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    timeout = LONGEST_WAIT
 
     def __init__(self, address: str, port: int, context: ssl.SSLContext | None) -> None:
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._context = context
+        self._ending = False
         super().__init__((address, port), BaseHTTPRequestHandler)
+
+    def serve(self) -> None:
+        """Take connections until the end; `serve_forever` would look for the end ten times a second."""
+        while not self._ending:
+            self.handle_request()
+
+    def end(self) -> None:
+        """Let `serve` return."""
+        self._ending = True
+        with suppress(OSError):  # without a descriptor left it hears of the end after its longest wait
+            socket.create_connection((self.server_name, self.server_port)).close()
 
     def get_request(self) -> tuple[Any, Any]:
         connection, peer = super().get_request()
