@@ -65,6 +65,12 @@ EASE = 0.1
 TOGETHER = 32
 """Rows that are refined at once: what that computes on the way stays in the processor's cache."""
 
+STRIDE = 16
+"""Intervals between exponentials that are worked out as such; the others are products of two."""
+
+RIDGE = 1e-6
+"""Trace of it that keeps a degenerate window (all the same amplitude) solvable."""
+
 TINY = 1e-12
 
 
@@ -130,37 +136,52 @@ def detect(window: Array, needed: NDArray[np.bool_] | None = None) -> tuple[Arra
 def _refined(window: Array, frequency: Array) -> tuple[Array, Array, Array, Array]:
     length, rows = window.shape
     time = _time(length)
-    order = np.arange(1, FITTED + 1)
-    values = window.T[:, :, None]
-    weight = np.exp(time * frequency[:, None] / RECENT)[:, :, None]
-    line = np.broadcast_to(np.stack([np.ones(length), time / length], axis=1), (rows, length, 2))
+    order = np.arange(1.0, FITTED + 1.0)
+    values = window.T[:, :, None].copy()
+    weight = np.exp(time * frequency[:, None] / RECENT)[:, None]
+    design = np.empty((rows, 2 + 2 * FITTED, length))
+    design[:, 0], design[:, 1] = 1.0, time / length
+    cosine, sine = design[:, 2 : 2 + FITTED], design[:, 2 + FITTED :]
     angular: Array = 2.0 * np.pi * frequency
     limit = 2.0 * np.pi * SPACING / length
+    ridge = RIDGE * np.eye(design.shape[1])
     for step in range(REFINEMENTS + 1):
-        angle = order * angular[:, None, None] * time[:, None]
-        cosine, sine = np.cos(angle), np.sin(angle)
-        design = np.concatenate([line, cosine, sine], axis=2)
-        solution = _least_squares(design, weight, values)
-        a, b = solution[:, None, 2 : 2 + FITTED], solution[:, None, 2 + FITTED :]
+        _harmonics(angular, cosine, sine)
+        weighed = design * weight
+        gram = weighed @ design.transpose(0, 2, 1) + ridge
+        solution = cast(Array, np.linalg.solve(gram, weighed @ values))
+        a, b = (order[:, None] * part for part in np.split(solution[:, 2:], 2, axis=1))
+        unexplained = values - design.transpose(0, 2, 1) @ solution
         if step < REFINEMENTS:
-            # Derivative of the fit by the frequency, as one more column.
-            slope = time[:, None] * (order * (b * cosine - a * sine)).sum(axis=2, keepdims=True)
-            shift = _least_squares(np.concatenate([design, slope], axis=2), weight, values)[:, -1]
-            angular = angular + np.clip(shift, -limit, limit).astype(np.float64)
-    unexplained = values - design @ solution[:, :, None]
-    variation = values - line @ _least_squares(line, weight, values)[:, :, None]
-    coherence = 1.0 - (weight * unexplained**2).sum(axis=(1, 2)) / (
-        (weight * variation**2).sum(axis=(1, 2)) + TINY
-    )
-    return angular / (2.0 * np.pi), coherence, (a - 1j * b)[:, 0, :].T, solution[:, 0]
+            # Derivative of the fit by the frequency, and what of it no other column can stand for.
+            slope = time[:, None] * (cosine.transpose(0, 2, 1) @ b - sine.transpose(0, 2, 1) @ a)
+            shared = weighed @ slope
+            pull = slope.transpose(0, 2, 1) * weight
+            own = pull @ slope - shared.transpose(0, 2, 1) @ np.linalg.solve(gram, shared)
+            shift = (pull @ unexplained / (own + RIDGE))[:, 0, 0]
+            angular = angular + np.clip(shift, -limit, limit)
+    line = weighed[:, :2]
+    variation = values - design[:, :2].transpose(0, 2, 1) @ np.linalg.solve(gram[:, :2, :2], line @ values)
+    coherence = 1.0 - _weighed_square(weight, unexplained) / (_weighed_square(weight, variation) + TINY)
+    phasors = solution[:, 2 : 2 + FITTED, 0] - 1j * solution[:, 2 + FITTED :, 0]
+    return angular / (2.0 * np.pi), coherence, cast(Array, phasors.T), solution[:, 0, 0]
 
 
-def _least_squares(design: Array, weight: Array, values: Array) -> Array:
-    """Weighted least squares of each row's `values` (rows x length x 1); shape (rows, columns)."""
-    weighed = (design * weight).transpose(0, 2, 1)
-    # A trace of ridge keeps a degenerate window (all the same amplitude) solvable.
-    gram = weighed @ design + 1e-6 * np.eye(design.shape[2])
-    return cast(Array, np.linalg.solve(gram, weighed @ values)[:, :, 0])
+def _harmonics(angular: Array, cosine: Array, sine: Array) -> None:
+    """Fill in the harmonics (rows x FITTED x length), by as few exponentials as will do: they are slow."""
+    length = cosine.shape[-1]
+    far = np.exp(1j * np.multiply.outer(angular, _time(length)[::STRIDE]))
+    near = np.exp(1j * np.multiply.outer(angular, np.arange(STRIDE)))
+    first = (far[:, :, None] * near[:, None]).reshape(-1, length)
+    power = first
+    for k in range(FITTED):
+        cosine[:, k], sine[:, k] = power.real, power.imag
+        power = power * first
+
+
+def _weighed_square(weight: Array, values: Array) -> Array:
+    total: Array = (weight @ np.square(values))[:, 0, 0]
+    return total
 
 
 class PhaseLock:
