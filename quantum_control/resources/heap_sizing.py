@@ -11,11 +11,15 @@ PRICE = 0.11
 """Cores that one GiB is worth: what a gibibyte costs over what a core costs in the clouds
 ($0.0044 and $0.040 an hour in AWS Fargate, $0.0044 and $0.033 for Google's custom machines)."""
 
-RATE_SECONDS = 3.0
-"""Time constant with which the allocation rate is averaged."""
+RATE_SECONDS = 1.0
+"""Time constant with which the allocation rate is averaged. Short: its square root is what counts, and
+what is told comes down slowly anyhow."""
 
 KEEP = 0.6
-"""Weight of the past in the cost of a collection, from one step with a collection to the next."""
+"""Weight of the past in the cost of a collection, from one collection to the next."""
+
+LONGEST = 3
+"""Intervals in a row with collections after which the end of one is not waited for."""
 
 CLIFF = 4.0
 """Times the cost that is in balance with the room: where the collector takes as much, its heap is at
@@ -28,8 +32,8 @@ ABOVE_CLIFF = 1.15
 """How far the heap stays above the cliff that is remembered."""
 
 DESCENT_SECONDS = 3.0
-"""Time constant with which the heap approaches what it is worth from above: a floor is felt for, not run
-into. From below it does so at once."""
+"""Time constant with which what is told comes down to what the heap is worth: a floor is felt for, not run
+into. It goes up at once."""
 
 LEAST_ROOM = 0.02
 """Part of the live set that counts as room at the least: below, the collector runs all the time."""
@@ -46,7 +50,7 @@ class Effort:
     allocated: float
     """Bytes."""
     processor_seconds: float
-    """That it took."""
+    """That it took for collecting; not for giving memory back."""
     collections: int
     """Collections, or pauses, in the interval."""
 
@@ -91,8 +95,10 @@ class HeapSizing:
         # Processor seconds times room over live set of the collections so far, the past fading.
         self._spent = 0.0
         self._filled = 0.0  # bytes that were allocated meanwhile
-        self._pending = [0.0, 0.0]  # the same, since the last step that saw a collection
+        self._pending = [0.0, 0.0]  # the same, since the last collection that was taken in
+        self._intervals = 0  # with collections, in a row until now
         self._cliff = 0.0  # heap over live set at which collecting was found to be dear
+        self._told = 0.0  # what was told last, bytes
 
     @property
     def collection_seconds(self) -> float:
@@ -111,22 +117,36 @@ class HeapSizing:
         fresh = 1.0 - exp(-elapsed / RATE_SECONDS)
         self.rate = rate if self.rate != self.rate else self.rate + fresh * (rate - self.rate)
         if live != live:
-            return heap  # nothing has been collected: nothing is known
+            return self._tell(heap)  # nothing has been collected: nothing is known
         self.live = live = max(live, 1.0)
         room = max(heap - live, LEAST_ROOM * live)
-        self._pending[0] += effort.processor_seconds * room / live
-        self._pending[1] += effort.allocated
-        if effort.collections:
-            self._spent = KEEP * self._spent + self._pending[0]
-            self._filled = KEEP * self._filled + self._pending[1]
-            self._pending = [0.0, 0.0]
+        self._take_in(effort, room / live)
         if not self._filled:
-            return heap
+            return self._tell(heap)
         extra = sqrt(self.rate * self.collection_seconds / self._price)
         self._cliff *= exp(-elapsed / CLIFF_SECONDS)
         if extra > sqrt(CLIFF) * room and effort.processor_seconds > CLIFF * self._price * room * elapsed:
             self._cliff = max(self._cliff, heap / live)
         worth = max(live + extra, ABOVE_CLIFF * self.cliff)
-        if worth < heap:
-            worth *= (heap / worth) ** exp(-elapsed / DESCENT_SECONDS)
+        # From what was told last, not from the heap in force: that one follows with a delay of its own, and
+        # a share of the way from there would multiply the two.
+        if worth < self._told:
+            worth *= (self._told / worth) ** exp(-elapsed / DESCENT_SECONDS)
+        return self._tell(worth)
+
+    def _take_in(self, effort: Effort, room: float) -> None:
+        """Count what a collection took, and what it was for, once it is over; `room` over the live set."""
+        self._pending[0] += effort.processor_seconds * room
+        self._pending[1] += effort.allocated
+        before, self._intervals = self._intervals, self._intervals + 1 if effort.collections else 0
+        # One may go on in the next interval: taken in before its end, the bytes that it was for would fade
+        # before what it took. Where one follows the other, or there was none yet, the end is not waited for.
+        over = before > self._intervals or self._intervals >= LONGEST
+        if over or (self._intervals and not self._filled):
+            self._spent = KEEP * self._spent + self._pending[0]
+            self._filled = KEEP * self._filled + self._pending[1]
+            self._pending = [0.0, 0.0]
+
+    def _tell(self, worth: float) -> float:
+        self._told = worth
         return worth

@@ -138,7 +138,7 @@ class JvmHeap(Resource):
             seconds=elapsed,
             live=now.live,
             allocated=max(0.0, now.allocated - last.allocated),
-            processor_seconds=max(0.0, now.collector_seconds - last.collector_seconds),
+            processor_seconds=max(0.0, now.collecting_seconds - last.collecting_seconds),
             collections=now.collections - last.collections,
         )
         worth = self._sizing.step(effort, self._size(in_force))
@@ -271,7 +271,7 @@ class JvmHeap(Resource):
             "live_bytes": now.live,
             "used_bytes": float(now.used),
             "committed_bytes": float(now.committed),
-            "gc_cores": effort.processor_seconds / effort.seconds,
+            "gc_cores": max(0.0, now.collector_seconds - last.collector_seconds) / effort.seconds,
             "pause_share": (now.pause_seconds - last.pause_seconds) / effort.seconds,
             "collections_per_second": effort.collections / effort.seconds,
             "collection_seconds": self._sizing.collection_seconds,

@@ -6,11 +6,11 @@ import re
 from collections import deque
 from collections.abc import Callable
 from math import nan
-from pathlib import Path
 from typing import NamedTuple
 
 from quantum_control.core.errors import ActuatorError, SensorError
 from quantum_control.resources.jvm_reading import HeapReading
+from quantum_control.resources.jvm_threads import CollectorThreads
 from quantum_control.sources import hsperfdata
 from quantum_control.sources.jvm_attach import TIMEOUT_SECONDS, JvmAttach
 
@@ -18,9 +18,6 @@ Values = dict[str, int | str]
 
 COLLECT_SECONDS = 60.0
 """For a collection that was asked for: it traces the whole heap."""
-
-SCAN_EVERY = 10
-"""Readings between two looks for collector threads that are new."""
 
 VALLEYS = 3
 """Readings of which the lowest estimate of the live set counts: one taken while garbage is still being
@@ -41,9 +38,6 @@ WANTED = (
 COLLECTORS, PAUSES_OF_Z = 4, 3
 """Most that a JVM counts apart; in each of ZGC's: two for marking, one for relocation."""
 
-_COLLECTOR_THREADS = re.compile(
-    r"Z(Worker|Driver|Director|Uncommitter|Unmapper|Stat)|RuntimeWorker|Shenandoah|GC Thread|G1 |VM Thread"
-)
 _COLLECTORS = {
     "ZHeap": "ZGC",
     "ZGC": "ZGC",
@@ -106,55 +100,6 @@ def parse_uptime(text: str) -> float:
     if match is None:
         raise SensorError(f"VM.uptime has no seconds: {text[:80]!r}")
     return float(match[1].replace(",", "."))
-
-
-class CollectorThreads:
-    """Processor time of the collector's threads of one process."""
-
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}/task")
-        self._seen: dict[str, float] = {}  # by thread, processor seconds when last read
-        self._total = 0.0
-        self._reads = 0
-
-    def seconds(self) -> float:
-        """Processor seconds since the first call; of threads that ended, up to their last reading.
-
-        Raises
-        ------
-        SensorError
-            The process is gone, or may not be looked at.
-        """
-        if self._reads % SCAN_EVERY == 0:
-            self._scan()
-        self._reads += 1
-        for thread, before in list(self._seen.items()):
-            try:
-                # Nanoseconds on a processor; the ticks of `stat` are ten milliseconds long.
-                now = int((self._folder / thread / "schedstat").read_bytes().split()[0]) / 1e9
-            except (OSError, IndexError):
-                del self._seen[thread]
-                continue
-            self._total += now - before
-            self._seen[thread] = now
-        return self._total
-
-    def _scan(self) -> None:
-        try:
-            threads = [path.name for path in self._folder.iterdir()]
-        except OSError as error:
-            raise SensorError(f"{self._folder}: {error.strerror}; is the JVM still running?") from error
-        for thread in threads:
-            if thread in self._seen:
-                continue
-            try:
-                name = (self._folder / thread / "comm").read_text("utf-8", "replace")
-                if _COLLECTOR_THREADS.match(name):
-                    spent = int((self._folder / thread / "schedstat").read_bytes().split()[0]) / 1e9
-                    # What a thread that is new since the first call has done was done since then.
-                    self._seen[thread] = 0.0 if self._reads else spent
-            except (OSError, IndexError):
-                continue  # it has ended
 
 
 class LocalJvm:
@@ -227,6 +172,7 @@ class LocalJvm:
             collections=pauses,
             pause_seconds=pause_ticks / frequency,
             collector_seconds=self._threads.seconds(),
+            returning_seconds=self._threads.returned,
         )
 
     def flag(self, name: str) -> int:

@@ -30,6 +30,13 @@ class HeapReading:
     """Seconds so far for which the program stood still for the collector."""
     collector_seconds: float
     """Processor seconds of the collector so far."""
+    returning_seconds: float = 0.0
+    """Of these, spent on giving memory back, where that can be told apart."""
+
+    @property
+    def collecting_seconds(self) -> float:
+        """Processor seconds of collections so far: that a heap gives memory back is no reason to grow it."""
+        return self.collector_seconds - self.returning_seconds
 
 
 class Jvm(Protocol):

@@ -6,8 +6,8 @@ from math import nan
 from typing import Any
 
 from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.jvm_local import CollectorThreads
 from quantum_control.resources.jvm_reading import HeapReading
+from quantum_control.resources.jvm_threads import CollectorThreads
 from quantum_control.sources.jmx import Jmx
 
 _RUNTIME = "java.lang:type=Runtime"
@@ -98,6 +98,7 @@ class RemoteJvm:
             collector_seconds=(
                 self._threads.seconds() if self._threads is not None else cycle_seconds * self._workers
             ),
+            returning_seconds=0.0 if self._threads is None else self._threads.returned,
         )
         last, self._last = self._last, reading
         if last is not None and last.started == reading.started and time > last.time:

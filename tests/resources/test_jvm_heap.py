@@ -124,6 +124,20 @@ def test_the_heap_settles_where_collecting_and_memory_are_in_balance(jvm, clock,
     )
 
 
+def test_giving_memory_back_is_counted_but_no_reason_to_keep_more(jvm, clock):
+    heap = JvmHeap(jvm=jvm, clock=clock)
+    for returned in (0.0, 0.5):
+        jvm.wait()
+        spent = jvm.reading.collector_seconds + returned
+        jvm.reading = replace(jvm.reading, collector_seconds=spent, returning_seconds=returned)
+        heap.measure_state()
+        if not returned:
+            before = heap.get_metrics()
+    after = heap.get_metrics()
+    assert after["gc_cores"] == pytest.approx(before["gc_cores"] + 0.5)
+    assert after["collection_seconds"] == pytest.approx(before["collection_seconds"])
+
+
 def test_it_follows_the_live_set_up_at_once_and_down_in_a_while(jvm, clock):
     _, controller = steer(jvm, clock, 40)
     jvm.live *= 2.5

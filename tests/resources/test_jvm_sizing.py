@@ -48,10 +48,34 @@ def test_it_does_not_move_before_there_was_a_collection():
 
 def test_it_grows_at_once_and_gives_up_slowly():
     sizing = HeapSizing()
-    small, large = 250.0 * MIB, 2000.0 * MIB
-    worth = sizing.step(effort(200.0 * MIB, 400.0 * MIB, small, 0.2), small)
+    small, live, rate = 250.0 * MIB, 200.0 * MIB, 400.0 * MIB
+    worth = sizing.step(effort(live, rate, small, 0.2), small)
     assert worth > 2.0 * small
-    assert sizing.step(effort(200.0 * MIB, 400.0 * MIB, large, 0.2), large) > 0.6 * large
+    quiet = [sizing.step(effort(0.1 * live, 0.1 * rate, worth, 0.02), worth) for _ in range(2)]
+    assert 0.4 * worth < quiet[1] < quiet[0] < worth
+
+
+def test_it_comes_down_at_its_own_pace_however_late_the_heap_follows():
+    """A law has a lag of its own; from the heap in force, a share of a share of the way would be told."""
+    live, rate, seconds = 20.0 * MIB, 60.0 * MIB, 0.02
+    heaps = {"at once": 2000.0 * MIB, "late": 2000.0 * MIB}
+    told = {}
+    for name, share in (("at once", 1.0), ("late", 0.2)):
+        sizing = HeapSizing()
+        for _ in range(15):
+            told[name] = sizing.step(effort(live, rate, heaps[name], seconds), heaps[name])
+            heaps[name] *= (told[name] / heaps[name]) ** share
+    assert told["late"] == pytest.approx(told["at once"], rel=0.05)
+
+
+def test_a_collection_that_goes_on_in_the_next_interval_is_counted_once():
+    sizing = HeapSizing()
+    live, heap = 100.0 * MIB, 300.0 * MIB
+    for _ in range(20):
+        for allocated, spent, seen in ((100.0, 0.0, 0), (95.0, 0.012, 1), (5.0, 0.028, 1)):
+            sizing.step(Effort(1.0, live, allocated * MIB, spent, seen), heap)
+    # Its room is 200 MiB, and as many were allocated for each.
+    assert sizing.collection_seconds == pytest.approx(0.04, rel=0.1)
 
 
 def test_a_cliff_is_remembered_for_a_while_and_scales_with_the_live_set():
