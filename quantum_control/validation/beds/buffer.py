@@ -108,7 +108,8 @@ class Line:
                     self._pass(settings["wash_in"])
                     began, sent = time.monotonic(), self._queue().sent_bytes
                     self._pass(course.change)
-                    before = self._queue().sent_bytes - sent
+                    # Before, as the rate changes at some moment of the call.
+                    before, sent_before = time.monotonic(), self._queue().sent_bytes - sent
                     self._rate(course.rates[1])
                     changed = time.monotonic()
                     self._pass(settings["seconds"] - (changed - began))
@@ -117,12 +118,11 @@ class Line:
                 self._drain()
         finally:
             self._clock.halt()
-        could_before = course.rates[0] * (changed - began) / 8.0
-        could = could_before + course.rates[1] * (ended - changed) / 8.0
+        could = (course.rates[0] * (changed - began) + course.rates[1] * (ended - changed)) / 8.0
         left, delays = probe.delays()
         inside = delays[(left >= began) & (left < ended)]
         arrived = inside[np.isfinite(inside)]
-        early = delays[(left >= began) & (left < changed)]
+        early = delays[(left >= began) & (left < before)]
         if not arrived.size:
             raise SensorError("no packet of the probe has arrived")
         p50, p95 = np.percentile(arrived, [50.0, 95.0]).tolist()
@@ -133,7 +133,7 @@ class Line:
                 "delay_p50": p50,
                 "delay_mean": float(arrived.mean()),
                 "unused": 1.0 - sent / could,
-                "unused_before": 1.0 - before / could_before,
+                "unused_before": 1.0 - 8.0 * sent_before / (course.rates[0] * (before - began)),
                 "lost": 1.0 - arrived.size / inside.size,
                 "lost_before": float(np.isinf(early).mean()),
                 "limit": float(np.mean(limits)),
