@@ -21,7 +21,7 @@ from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.base import StaffedModel
 from quantum_control.physics.staffing import SMALLEST
-from quantum_control.tuning.candidates import FILTERS, RESTS
+from quantum_control.tuning.candidates import FILTERS, rests
 from quantum_control.tuning.twin import Forecasts, Twin
 
 
@@ -96,7 +96,9 @@ class Tuned(PhysicsModel):
             raise
 
     def _begin(self, shape: tuple[int, ...]) -> tuple[Forecasts, Twin]:
-        self._forecasts = Forecasts(FILTERS, RESTS, ladder=True, shape=shape, phase=self.phase)
+        self._forecasts = Forecasts(
+            FILTERS, rests(self._objective), ladder=True, shape=shape, phase=self.phase
+        )
         self._twin = Twin(self.law, self._forecasts.rests, self._objective, shape)
         return self._forecasts, self._twin
 

@@ -18,7 +18,7 @@ from quantum_control.physics.coherent import Coherent
 from quantum_control.physics.optomechanical import Optomechanical
 from quantum_control.physics.parametric import Parametric
 from quantum_control.physics.staffing import SMALLEST
-from quantum_control.tuning.candidates import FILTERS, RESTS
+from quantum_control.tuning.candidates import FILTERS, rests
 from quantum_control.tuning.twin import Forecasts, Twin, cost_of
 
 Array = NDArray[np.float64]
@@ -225,9 +225,9 @@ class Auto(PhysicsModel):
     def _begin(self, shape: tuple[int, ...]) -> Selector:
         staffing = self.laws[0].staffing
         filters = FILTERS if self._tune else ((AGILITY, JUMP),)
-        rests = RESTS if self._tune else ((staffing.headroom, staffing.slack),)
-        self._plain = Forecasts(filters, rests, ladder=self._tune, shape=shape, phase=self.phase)
-        self._rhythmic = Forecasts(filters, rests, ladder=False, shape=shape)
+        tried = rests(self._objective) if self._tune else ((staffing.headroom, staffing.slack),)
+        self._plain = Forecasts(filters, tried, ladder=self._tune, shape=shape, phase=self.phase)
+        self._rhythmic = Forecasts(filters, tried, ladder=False, shape=shape)
         self._twins = []
         for law in self.laws:
             source = self._rhythmic if law is self._parametric else self._plain

@@ -18,7 +18,7 @@ OBJECTIVE = Objective()
 NAMES = ("optomechanical", "parametric", "coherent", "auto")
 
 
-def costs(law, arrivals):
+def costs(law, arrivals, objective=OBJECTIVE):
     estimator = Estimator(anticipate=law.anticipate, delay=0)
     episode = rollout(
         law,
@@ -26,7 +26,7 @@ def costs(law, arrivals):
         arrivals,
         observe=lambda state: estimator.update(state, state.time, state.commanded),
     )
-    return episode.cost()
+    return episode.cost(objective)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,6 +40,16 @@ def test_tuned_is_never_more_than_two_percent_dearer_than_untuned_on_any_load(na
     by_load = dict(zip(LOADS, ratio, strict=True))
     assert max(by_load.values()) < 1.02, by_load
     assert by_load["heavy_tail"] < 0.98, by_load
+
+
+@pytest.mark.parametrize("waiting", [1.0, 30.0, 100.0])
+@pytest.mark.parametrize("name", ["optomechanical", "auto"])
+def test_tuned_keeps_to_prices_that_are_not_the_default(name, waiting):
+    prices = Objective(waiting=waiting)
+    arrivals = np.concatenate([load.arrivals(3, seed=5, steps=400) for load in LOADS.values()], axis=1)
+    untuned = costs(plugins.law(name, prices), arrivals, prices)
+    tuned = costs(plugins.law(name, prices).tuned(prices), arrivals, prices)
+    assert np.exp(np.log(tuned / untuned).mean()) < 1.02
 
 
 @pytest.mark.parametrize("name", NAMES)
