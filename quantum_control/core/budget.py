@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from math import inf
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
 from quantum_control.core.resource import Resource, ResourceState
@@ -31,6 +31,13 @@ class Allowance(Protocol):
 
     def close(self) -> None:
         """Give everything back."""
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A resource that goes on holding for a while what it no longer uses."""
+
+    spare_seconds: float
 
 
 class Budget:
@@ -112,6 +119,8 @@ class Budget:
         with self._lock:
             if any(member.resource is resource for member in self._members):
                 raise ConfigError(f"{resource!r} takes part in this budget already")
+            if isinstance(resource, Sparing):
+                resource.spare_seconds = 0.0  # what one holds in reserve the others cannot have
             found = max(1, round(resource.measure_state().size))
             joining = Share(self, resource, weight, found)
             self._members.append(joining)

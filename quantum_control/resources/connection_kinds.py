@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.resources.reading import ResizablePool
+from quantum_control.resources.spare import Spare
 
 _SITES = {
     "psycopg_pool": ("postgres", "pool_psycopg", "PsycopgPool", "AsyncPsycopgPool"),
@@ -34,6 +35,13 @@ class Restorable(Protocol):
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put it back."""
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A pool whose connections above a lower size stay open for a while."""
+
+    spare: Spare
 
 
 def adopt(pool: Any, clock: Callable[[], float]) -> ResizablePool:

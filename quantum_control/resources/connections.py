@@ -14,9 +14,10 @@ from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError,
 from quantum_control.core.queueing import mean_service, offered_load
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.connection_figures import done, figures, turned_away
-from quantum_control.resources.connection_kinds import Releasable, Restorable, adopt, client_module
+from quantum_control.resources.connection_kinds import Releasable, Restorable, Sparing, adopt, client_module
 from quantum_control.resources.connection_trouble import Trouble
 from quantum_control.resources.reading import ResizablePool, positive_int
+from quantum_control.resources.spare import SPARE_SECONDS
 from quantum_control.resources.useful_connections import UsefulConnections
 
 _log = logging.getLogger("quantum_control")
@@ -61,6 +62,10 @@ class ConnectionPoolResource(Resource):
         holds one needs a `min_connections` above the number of such tasks.
     hands_off
         Seconds for which a size that somebody else has set is left alone.
+    spare_seconds
+        Seconds for which connections above the size stay open, at least, so that they need not be opened
+        anew where it comes back; what rests is closed at a measurement. Other pools than psycopg_pool
+        close theirs at once.
     clock
         Any callable that returns seconds and does not run backwards.
 
@@ -99,6 +104,7 @@ class ConnectionPoolResource(Resource):
         min_connections: int = 1,
         max_connections: int = MAX_CONNECTIONS,
         hands_off: float = HANDS_OFF_SECONDS,
+        spare_seconds: float = SPARE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.min_size = positive_int("min_connections", min_connections)
@@ -108,8 +114,9 @@ class ConnectionPoolResource(Resource):
                 f"min_connections={min_connections} is above max_connections={max_connections};"
                 " swap or widen them"
             )
-        if not 0.0 <= hands_off < inf:
-            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
+        for name, seconds in {"hands_off": hands_off, "spare_seconds": spare_seconds}.items():
+            if not 0.0 <= seconds < inf:
+                raise ConfigError(f"{name}={seconds!r}: seconds, 0 or more")
         if (pool is None) == (dsn is None):
             raise ConfigError("give either pool= or dsn= (PgBouncer's admin console), and not both")
         self._hands_off = hands_off
@@ -131,6 +138,7 @@ class ConnectionPoolResource(Resource):
             if isinstance(self._pool, Releasable) and self._pool is not pool:
                 # Whoever forgets release() gets the pool back when the resource is collected.
                 weakref.finalize(self, self._pool.release).atexit = False
+        self.spare_seconds = spare_seconds
         try:
             self._last = self._pool.reading()
         except BaseException:
@@ -220,6 +228,16 @@ class ConnectionPoolResource(Resource):
         (inf while nothing competes for it).
         """
         return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
+
+    @property
+    def spare_seconds(self) -> float:
+        """For how long connections above the size stay open; 0 where the pool closes them at once."""
+        return self._pool.spare.seconds if isinstance(self._pool, Sparing) else 0.0
+
+    @spare_seconds.setter
+    def spare_seconds(self, seconds: float) -> None:
+        if isinstance(self._pool, Sparing):
+            self._pool.spare.seconds = seconds
 
     @property
     def outlives_boot(self) -> bool:

@@ -12,9 +12,10 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout, TooMa
 from quantum_control.core.errors import SafetyError
 from quantum_control.resources.connection_kinds import check_known
 from quantum_control.resources.reading import PoolReading
+from quantum_control.resources.spare import Spare
 from quantum_control.resources.turnstile import NoPlaceError, Turnstile
 
-PRIVATE = ("_min_size", "_max_size", "_nconns", "_pool", "_shrink_pool", "_waiting")
+PRIVATE = ("_lock", "_min_size", "_max_size", "_nconns", "_nconns_min", "_pool", "_waiting")
 """Attributes of a pool that are used below; the same in psycopg_pool 3.1 to 3.3."""
 
 Pool = TypeVar("Pool", ConnectionPool[Any], AsyncConnectionPool[Any])
@@ -26,8 +27,11 @@ class _Adopted(Generic[Pool]):
     The pool's `getconn` and `putconn` (and with them `connection()`) go
     through a turnstile of `size` places until `release()`. The turnstile is
     what enforces a lower size under load; the pool's own `max_size` follows
-    it, and connections above it are closed as they come back, since the pool
-    by itself closes one per `max_idle` (600 s).
+    it. Connections above it are closed after a while (see `Spare`), since the
+    pool by itself closes one per `max_idle` (600 s).
+    The one given back last is given out first, not last as the pool does it:
+    so those that are too many rest, and those in use find the server's caches
+    warm.
 
     `min_size` is lowered where it is above the size, and never raised before
     `release()`: `resize` would then open connections on top of those that have
@@ -42,6 +46,9 @@ class _Adopted(Generic[Pool]):
         self.found = (pool.min_size, pool.max_size)
         """Minimum and maximum as found."""
         self._ordered = pool.max_size
+        self.spare = Spare()
+        """How long those above the size stay open."""
+        self._kept = pool.max_size  # connections that may be open
         self._gate = Turnstile(pool.max_size, clock=clock)
         self._clock = clock
         self._began: dict[int, float] = {}  # when each connection in hand was handed out, by its id
@@ -52,8 +59,9 @@ class _Adopted(Generic[Pool]):
         """Measure now. `alive` is what the server has given: less than the size while clients wait for it."""
         pool = self.pool
         if pool.max_size != self._ordered:  # resize() by somebody else: theirs is in force
-            self._ordered = pool.max_size
-            self._gate.resize(pool.max_size)
+            self._order(pool.max_size)
+        self._keep()
+        self._trim()
         # Whoever is past the turnstile is due a connection; who waits inside the pool has not got one.
         missing = len(pool._waiting)
         alive = min(pool._nconns, self._ordered - missing) if missing else pool._nconns
@@ -68,11 +76,38 @@ class _Adopted(Generic[Pool]):
         if pool.max_size == self._ordered:  # else it is somebody else's by now
             # Set, not resized: resize() would open connections that the pool may have already.
             pool._min_size, pool._max_size = self.found
+        self._kept = pool.max_size
+        # Without waiting: a collection of garbage may have come here from within the pool.
+        self._trim(wait=False)
         self._gate.resize(1 << 30)  # whoever still stands there goes on to the pool's own line
 
-    def _surplus(self) -> int:
-        nconns: int = self.pool._nconns
-        return nconns - self._ordered
+    def _trim(self, *, wait: bool = True) -> None:
+        """Close what is too much, as far as that can be done from any thread."""
+
+    def _order(self, size: int) -> None:
+        """Note a size; what was in force until now counts for what may be open."""
+        self._keep()
+        self._ordered = size
+        self._gate.resize(size)
+        self._keep()
+
+    def _keep(self) -> None:
+        self._kept = self.spare.most(self._ordered, self._clock())
+
+    def _rest(self, conn: Any) -> None:
+        """Put a connection that came back to where the next is taken from; under the pool's lock."""
+        resting = self.pool._pool
+        if resting and resting[-1] is conn:
+            resting.rotate(1)
+
+    def _take_surplus(self) -> list[Any]:
+        """Take out those that are too many and rest, the longest resting first; under the pool's lock."""
+        pool = self.pool
+        resting = pool._pool
+        taken = [resting.pop() for _ in range(max(0, min(len(resting), pool._nconns - self._kept)))]
+        pool._nconns -= len(taken)
+        pool._nconns_min = min(pool._nconns_min, len(resting))
+        return taken
 
     def _refusal(self, timeout: float) -> Exception:
         pool = self.pool
@@ -99,11 +134,10 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
     """
 
     def resize(self, size: int, /) -> None:
-        """Let `size` connections be used at once; what is idle above that is closed."""
+        """Let `size` connections be used at once; those that are open above that are left to rest."""
         pool = self.pool
         pool.resize(min(pool.min_size, size), size)
-        self._ordered = size
-        self._gate.resize(size)
+        self._order(size)
         self._trim()
 
     def _getconn(self, timeout: float | None = None) -> Connection[Any]:
@@ -127,15 +161,23 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
         began = self._began.pop(id(conn), None)
         try:
             type(self.pool).putconn(self.pool, conn)
+            with self.pool._lock:
+                self._rest(conn)
             self._trim()
         finally:
             if began is not None:
                 self._gate.end(began, failed=broken)
 
-    def _trim(self) -> None:
-        # Twice as often as needed: the pool closes what was idle since the call before.
-        for _ in range(2 * max(0, self._surplus())):
-            self.pool._shrink_pool()
+    def _trim(self, *, wait: bool = True) -> None:
+        pool = self.pool
+        if pool._nconns <= self._kept or not pool._lock.acquire(blocking=wait):
+            return
+        try:
+            surplus = self._take_surplus()
+        finally:
+            pool._lock.release()
+        for conn in surplus:
+            conn.close()
 
 
 class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
@@ -157,8 +199,8 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
         # The pool's own resize() is a coroutine of its loop, which may be the one that we block. It
         # does these assignments, under a lock of that loop, and opens connections for a raised minimum.
         self.pool._min_size = min(self.pool.min_size, size)
-        self.pool._max_size = self._ordered = size
-        self._gate.resize(size)
+        self.pool._max_size = size
+        self._order(size)
 
     async def _getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         pool = self.pool
@@ -181,8 +223,11 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
         began = self._began.pop(id(conn), None)
         try:
             await type(self.pool).putconn(self.pool, conn)
-            for _ in range(2 * max(0, self._surplus())):
-                await self.pool._shrink_pool()
+            async with self.pool._lock:
+                self._rest(conn)
+                surplus = self._take_surplus()
+            for each in surplus:
+                await each.close()
         finally:
             if began is not None:
                 self._gate.end(began, failed=broken)

@@ -295,3 +295,10 @@ def test_who_does_not_fit_in_with_other_processes_does_not_take_part_and_the_las
 def test_an_allowance_has_a_reserve_of_its_own():
     with pytest.raises(ConfigError, match="give it there"):
         Budget(Allowance(8), reserve=2)
+
+
+def test_what_a_member_would_hold_for_a_while_without_use_is_left_to_the_others():
+    pool = Pool()
+    pool.spare_seconds = 10.0
+    Budget(50).share(pool)
+    assert pool.spare_seconds == 0.0

@@ -40,7 +40,10 @@ def sleeper(pool, seconds=0.01):
 
 
 def test_the_size_is_enforced_under_load_as_the_server_sees_it(server, pool):
-    with ConnectionPoolResource(pool) as resource, Clients(sleeper(pool), CLIENTS) as clients:
+    with (
+        ConnectionPoolResource(pool, spare_seconds=0.0) as resource,
+        Clients(sleeper(pool), CLIENTS) as clients,
+    ):
         for size in (9, 2, 6):
             resource.apply_control(size)
             eventually(lambda size=size: backends(server) == size, f"{size} connections at the server")
@@ -51,10 +54,48 @@ def test_the_size_is_enforced_under_load_as_the_server_sees_it(server, pool):
 
 
 def test_growing_after_growth_on_demand_does_not_pass_the_maximum(server, pool):
-    with ConnectionPoolResource(pool) as resource, Clients(sleeper(pool), CLIENTS):
+    with ConnectionPoolResource(pool, spare_seconds=0.0) as resource, Clients(sleeper(pool), CLIENTS):
         for size in (3, 10, 1, 10):
             resource.apply_control(size)
             eventually(lambda size=size: backends(server) == size, f"{size} connections at the server")
+
+
+def test_a_size_that_comes_back_opens_nothing_anew_and_what_is_too_many_is_closed_after_a_while(server, pool):
+    now = [0.0]
+    with ConnectionPoolResource(pool, spare_seconds=10.0, clock=lambda: now[0]) as resource:
+        with Clients(sleeper(pool), CLIENTS) as clients:
+            resource.apply_control(9)
+            eventually(lambda: backends(server) == 9, "9 connections at the server")
+            opened = pool.get_stats()["connections_num"]
+            resource.apply_control(2)
+            done = clients.done
+            eventually(lambda: clients.done > done + 50, "work with two connections")
+            assert (backends(server), resource._pool.reading().busy <= 2) == (9, True)
+            resource.apply_control(9)
+            eventually(lambda: resource._pool.reading().busy > 6, "9 connections in use")
+            assert pool.get_stats()["connections_num"] == opened
+            resource.apply_control(3)
+        now[0] = 25.0
+        assert resource.measure_state().size == 3
+        assert resource.get_metrics()["held"] == 3.0
+        eventually(lambda: backends(server) == 3, "what rests too long is closed")
+    assert not clients.errors
+
+
+def test_those_that_are_too_many_rest(server, pool):
+    def session():
+        with pool.connection() as connection:
+            return connection.info.backend_pid
+
+    with ConnectionPoolResource(pool):
+        assert len({session() for _ in range(6)}) == 1
+
+
+def test_release_closes_what_the_pool_could_not_have_by_itself(server, pool):
+    with ConnectionPoolResource(pool) as resource, Clients(sleeper(pool), CLIENTS):
+        resource.apply_control(9)
+        eventually(lambda: backends(server) == 9, "9 connections at the server")
+    eventually(lambda: backends(server) == 4, "the pool's own 4")
 
 
 def test_measurements_follow_littles_law(server, pool):
@@ -73,7 +114,7 @@ def test_measurements_follow_littles_law(server, pool):
 
 
 def test_a_controller_grows_a_pool_that_is_too_small_and_shrinks_it_again(server, pool):
-    with ConnectionPoolResource(pool, max_connections=30) as resource:
+    with ConnectionPoolResource(pool, max_connections=30, spare_seconds=0.0) as resource:
         controller = QuantumController(resource, interval=0.1)
         with Clients(sleeper(pool, 0.02), CLIENTS):
             steer(controller, lambda: resource.get_metrics().get("busy", 0) > 9, "a pool that keeps up")

@@ -38,7 +38,7 @@ def test_an_asyncio_pool_is_steered_in_its_own_event_loop(server):
     async def scenario():
         dsn = server.dsn + " application_name=tasks"
         async with AsyncConnectionPool(dsn, min_size=1, max_size=2, open=False) as pool:
-            resource = ConnectionPoolResource(pool)
+            resource = ConnectionPoolResource(pool, spare_seconds=0.0)
             controller = QuantumController(resource, interval=0.05)
             stop, counts = asyncio.Event(), {"done": 0, "errors": 0}
             clients = asyncio.create_task(run_clients(pool, CLIENTS, 0.02, stop, counts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -222,6 +223,7 @@ def test_a_size_that_could_not_be_set_is_not_taken_for_set():
         ({"pool": Pool(), "max_connections": 2.5}, r"max_connections=2\.5"),
         ({"pool": Pool(), "min_connections": 9, "max_connections": 3}, "swap or widen"),
         ({"pool": Pool(), "hands_off": -1.0}, "hands_off"),
+        ({"pool": Pool(), "spare_seconds": inf}, "spare_seconds"),
     ],
 )
 def test_wrong_parameters_are_refused(arguments, message):

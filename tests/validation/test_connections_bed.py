@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,13 +129,26 @@ def test_fixed_sizes_and_what_is_only_watched_stay_as_they_are(bed, of):
         assert block.metrics["lost"] < 1.0
 
 
-def test_who_is_told_the_size_is_told_at_the_change(bed, of):
+def test_who_is_told_the_size_is_told_at_the_change(bed, of, monkeypatch):
+    arm, told = bed._arms["told"], []
+
+    def tell(size):
+        told.append((size, arm.pool.max_size))
+        arm.tell(size)
+
+    monkeypatch.setitem(bed._arms, "told", replace(arm, tell=tell))
     waits = next(number for number, phase in enumerate(PHASES) if phase.name == "waits")
-    change = [size for _, size, _ in bed.run("told", Turn.of(1, RUN, waits * of.stretch, of.stretch)).course]
-    assert change[0] == 3
-    assert change[-1] == 17
-    after = bed.run("told", Turn.of(1, RUN, waits * of.stretch + 1, of.stretch)).course
-    assert {size for _, size, _ in after} == {17}
+    at = arm.clock()
+    bed.run("told", Turn.of(1, RUN, waits * of.stretch, of.stretch))
+    assert [size for size, _ in told] == [3, 17]
+    assert told[1] == (17, 3)
+    assert arm.pool.max_size == 17
+    stopped = arm.clock()
+    assert stopped > at
+    bed.run("default", Turn.of(1, RUN, 0, of.stretch))
+    assert arm.clock() == stopped
+    bed.run("told", Turn.of(1, RUN, waits * of.stretch + 1, of.stretch))
+    assert [size for size, _ in told] == [3, 17, 17]
 
 
 def test_each_arm_meets_every_phase(of):

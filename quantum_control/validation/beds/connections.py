@@ -35,6 +35,7 @@ from quantum_control.core.controller import QuantumController
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import Resource
 from quantum_control.daemon.shadow import Shadow
+from quantum_control.demo.arms import Stopwatch
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.simulation.peers.gradient2 import Gradient2Limit
 from quantum_control.validation.bed import Bed, Block, Turn
@@ -67,6 +68,8 @@ class Arm:
     """None where nothing steers."""
     tell: Callable[[int], None] | None = None
     """Sets the size, where it is told."""
+    clock: Stopwatch | None = None
+    """Runs while it has its turn, where it is told."""
 
     def size(self) -> int:
         """Connections that may be used, or that are open where those are more."""
@@ -178,8 +181,11 @@ class ConnectionsBed(Bed):
     def _told(self) -> Arm:
         """A pool of the default size to begin with, through the same adapter as what is steered."""
         work, steered = self._stack.enter_context(psycopg_pool(self._server, SIZE))
-        resource = self._stack.enter_context(ConnectionPoolResource(**steered, max_connections=CLIENTS))
-        return Arm(steered["pool"], work, tell=resource.apply_control)
+        clock = Stopwatch()
+        resource = self._stack.enter_context(
+            ConnectionPoolResource(**steered, max_connections=CLIENTS, clock=clock)
+        )
+        return Arm(steered["pool"], work, tell=resource.apply_control, clock=clock)
 
     def _steered(self, name: str) -> Arm:
         """A pool of the default size, and a controller that begins with it."""
@@ -227,6 +233,9 @@ class ConnectionsBed(Bed):
         begin = time.monotonic() + AHEAD
         with ExitStack() as stack:
             watch = stack.enter_context(_Watch(arm))
+            if arm.clock is not None:
+                arm.clock.go()
+                stack.callback(arm.clock.halt)
             if arm.steps is not None:
                 # Not while the clients are waking up, nor while the last of them are served: for the control
                 # one block is the continuation of the other.
