@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,27 @@ import numpy as np
 import psycopg
 
 from quantum_control.bench.database_servers import Postgres
-from quantum_control.bench.pool_arms import DEFAULTS, GRID, STEERED, TOLD, Arm, fixed, named_sizes, start
+from quantum_control.bench.pool_arms import (
+    DEFAULTS,
+    GRID,
+    OURS,
+    STEERED,
+    TOLD,
+    Arm,
+    named,
+    named_sizes,
+    start,
+)
 from quantum_control.bench.pool_load import AHEAD, CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
 from quantum_control.bench.pool_results import Results, Run, place, write
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
 
 CANDIDATES = 2
-"""Sizes of the grid that run in every pair of a phase, besides those with a name: the best when it was
-calibrated. The others need not run to be known as worse."""
+"""Fixed sizes that run in every pair of a phase: the best when it was calibrated."""
+
+CLOSE = 0.9
+"""Share of the best size's throughput below which a size need not run to be known as worse."""
 
 CALIBRATION_SECONDS = 1.5
 CALIBRATION_ROUNDS = 2
@@ -41,7 +54,13 @@ SETTINGS: dict[str, str | int] = {"max_connections": CLIENTS + 40, "shared_buffe
     ),
 )
 @click.option("--pairs", default=30, show_default=True, help="Runs of every arm on the same arrivals.")
-@click.option("--phase-seconds", default=4.0, show_default=True, help="Length of each of the two phases.")
+@click.option("--phase-seconds", default=20.0, show_default=True, help="Length of each of the two phases.")
+@click.option(
+    "--whole",
+    default=2,
+    show_default=True,
+    help="Pairs in which every arm runs. In the others ours and the best fixed sizes do.",
+)
 @click.option(
     "--backend",
     type=click.Choice(list(DEFAULTS)),
@@ -57,44 +76,41 @@ SETTINGS: dict[str, str | int] = {"max_connections": CLIENTS + 40, "shared_buffe
 )
 @click.option("--seed", default=1, show_default=True, help="Of the arrivals and of the order of the arms.")
 @AS_JSON
-def command(pairs: int, phase_seconds: float, backend: str, out: Path, seed: int, as_json: bool) -> None:
+def command(
+    pairs: int, phase_seconds: float, whole: int, backend: str, out: Path, seed: int, as_json: bool
+) -> None:
     """Compare the control with fixed sizes and its peers, on PostgreSQL.
 
-    Each pair runs every arm, in an order drawn anew, through the same arrivals
+    Each pair runs arms, in an order drawn anew, through the same arrivals
     in two phases, also in an order drawn anew: updates of hot rows, where few
     connections are best, and waits inside transactions, where many are. The
     best fixed size of each phase is found in hindsight. Needs PostgreSQL (and
     PgBouncer) installed: scripts/install-servers.
     """
-    if pairs < 1 or not phase_seconds >= 2.0:
-        raise ConfigError("--pairs needs 1 or more, --phase-seconds 2 or more")
+    if pairs < 1 or not phase_seconds >= 2.0 or whole < 1:
+        raise ConfigError("--pairs and --whole need 1 or more, --phase-seconds 2 or more")
     out.mkdir(parents=True, exist_ok=True)
     with Postgres(SETTINGS) as server:
         _execute(server, SCHEMA)
         _execute(server, "VACUUM ANALYZE")
         calibration = _calibration(out / "calibration.json", server, backend, phase_seconds, seed)
-        named = list(named_sizes(backend))
-        fixed_arms = named + [
-            fixed(size) for size in GRID if any(size in of for of in calibration.candidates.values())
-        ]
+        best = {phase: [named(size, backend) for size in of] for phase, of in calibration.candidates.items()}
+        fixed_arms = list(dict.fromkeys([*named_sizes(backend), *chain.from_iterable(best.values())]))
         arms = [*fixed_arms, *STEERED, *TOLD]
         for pair in range(pairs):
             rng = np.random.default_rng((seed, pair))
             for name in rng.permutation(arms).tolist():
-                if place(out, pair, name).exists():
-                    continue
                 wanted = [
-                    phase
-                    for phase in PHASES
-                    if name in (*named, *STEERED, *TOLD)
-                    or name in map(fixed, calibration.candidates[phase.name])
+                    phase for phase in PHASES if pair < whole or name == OURS or name in best[phase.name]
                 ]
+                if not wanted or place(out, pair, name).exists():
+                    continue
                 _execute(server, "VACUUM hot")
                 with start(name, backend, server) as arm:
                     runs = run_arm(arm, wanted, calibration, phase_seconds, (seed, pair))
                 write(place(out, pair, name), runs)
             click.echo(f"pair {pair + 1} of {pairs} is there", err=True)
-    results = Results(out, arms, pairs)
+    results = Results(out, arms, pairs, always={phase: [OURS, *of] for phase, of in best.items()})
     if as_json:
         print_json(
             {"backend": backend, "arrivals_per_second": calibration.rates, **results.as_json(fixed_arms)}
@@ -116,7 +132,7 @@ class Calibration:
     rates: dict[str, float]
     """Arrivals per second."""
     candidates: dict[str, list[int]]
-    """Sizes of the grid that run in every pair, besides those with a name."""
+    """Fixed sizes that run in every pair."""
     best: dict[str, int]
     """Size of the highest throughput."""
 
@@ -181,22 +197,25 @@ def _calibration(path: Path, server: Postgres, backend: str, seconds: float, see
                 f"{path.parent} has the data of {kept['settings']}, not of {settings}; give another --out"
             )
         return _calibrated(kept)
-    most: dict[str, dict[int, float]] = {phase.name: dict.fromkeys(GRID, 0.0) for phase in PHASES}
+    sizes = sorted({*GRID, *named_sizes(backend).values()})
+    most: dict[str, dict[int, float]] = {phase.name: dict.fromkeys(sizes, 0.0) for phase in PHASES}
     for _ in range(CALIBRATION_ROUNDS):
-        for size in GRID:
-            with start(fixed(size), backend, server) as arm:
+        for size in sizes:
+            with start(named(size, backend), backend, server) as arm:
                 for phase in PHASES:
                     served = capacity(arm.work, phase, CALIBRATION_SECONDS)
                     most[phase.name][size] += served / CALIBRATION_ROUNDS
             click.echo(f"calibrating: {size} connections", err=True)
     rates = {phase.name: phase.utilisation * max(most[phase.name].values()) for phase in PHASES}
-    others = [size for size in GRID if size not in named_sizes(backend).values()]
-    candidates = {
-        phase: sorted(others, key=lambda size: -found[size])[:CANDIDATES] for phase, found in most.items()
-    }
+    candidates = {phase: _candidates(found) for phase, found in most.items()}
     kept = {"settings": settings, "rates": rates, "candidates": candidates, "capacity": most}
     path.write_text(json.dumps(kept, indent=1) + "\n")
     return _calibrated(json.loads(path.read_text()))
+
+
+def _candidates(found: dict[int, float]) -> list[int]:
+    best = sorted(found, key=lambda size: -found[size])[:CANDIDATES]
+    return [size for size in best if found[size] >= CLOSE * found[best[0]]]
 
 
 def _calibrated(kept: dict[str, Any]) -> Calibration:

@@ -43,8 +43,9 @@ phase one step after it at the earliest, and the best fixed size needs none."""
 INTERVALS = {"psycopg_pool": 0.1, "pgbouncer": 0.25}
 """Seconds between steps of all that steer; a change through PgBouncer's console takes 30 to 50 ms."""
 
-WAITING = 30.0
-"""Price of a waiting client in idle connections, for our arm: those cost some megabytes and no work."""
+WAITING = 100.0
+"""Price of a waiting client in idle connections, for our arm. What is judged has no price on connections; one
+that rests costs some megabytes and no work."""
 
 PATIENCE = 300.0
 """Seconds that a client waits for a connection: longer than any phase, so that slowness shows as slowness."""
@@ -59,6 +60,11 @@ def named_sizes(backend: str) -> dict[str, int]:
     """Fixed sizes that people choose without measuring: the default, and the formula."""
     formula = 2 * (os.cpu_count() or 1) + 1
     return {f"default ({DEFAULTS[backend]})": DEFAULTS[backend], f"{FORMULA} ({formula})": formula}
+
+
+def named(size: int, backend: str) -> str:
+    """Name of the arm of a fixed size: its own, if people know it by one."""
+    return next((name for name, known in named_sizes(backend).items() if known == size), fixed(size))
 
 
 @dataclass(slots=True)

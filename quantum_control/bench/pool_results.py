@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,7 +120,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """An arm in a phase: one row a pair."""
+    """An arm in a phase: one row a pair, nan where it did not run."""
 
     whole: FloatArray
     """Throughput, 1/s, and p99, s, of the whole phase."""
@@ -129,32 +129,60 @@ class _Column:
     size: float
     """Median over pairs of the mean size."""
 
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return int(np.isfinite(self.whole[:, 0]).sum())
+
 
 class Results:
-    """All pairs of one folder in which every arm has run.
+    """All pairs of one folder in which the arms have run that are to run always.
+
+    Parameters
+    ----------
+    folder
+        Where the raw data are.
+    arms
+        Their names.
+    pairs
+        How many are looked for.
+    always
+        By phase, the arms that run in every pair; None: all. The others are compared in the pairs
+        that they have.
 
     Raises
     ------
     ConfigError
-        There is none.
+        There is no such pair.
     """
 
-    def __init__(self, folder: Path, arms: Sequence[str], pairs: int) -> None:
-        self.pairs = [pair for pair in range(pairs) if all(place(folder, pair, arm).exists() for arm in arms)]
+    def __init__(
+        self,
+        folder: Path,
+        arms: Sequence[str],
+        pairs: int,
+        always: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        needed = set(arms) if always is None else {arm for of in always.values() for arm in of}
+        self.pairs = [
+            pair for pair in range(pairs) if all(place(folder, pair, arm).exists() for arm in needed)
+        ]
         if not self.pairs:
             raise ConfigError(f"{folder} has no pair in which every arm has run")
+        self._always = always
         self._columns: dict[tuple[str, str], _Column] = {}
         self._control: dict[str, tuple[float, float]] = {}
         for arm in arms:
-            runs = [run for pair in self.pairs for run in read(place(folder, pair, arm))]
-            for phase in dict.fromkeys(run.phase for run in runs):
-                rows = [run for run in runs if run.phase == phase]
-                self._columns[phase, arm] = _Column(
-                    np.array([run.figures() for run in rows]),
-                    np.array([run.figures(SETTLED) for run in rows]),
-                    float(np.median([run.size for run in rows])),
-                )
-            shares = [run.control_cpu / run.seconds for run in runs]
+            places = {row: place(folder, pair, arm) for row, pair in enumerate(self.pairs)}
+            runs = [(row, run) for row, path in places.items() if path.exists() for run in read(path)]
+            for phase in dict.fromkeys(run.phase for _, run in runs):
+                of = [(row, run) for row, run in runs if run.phase == phase]
+                whole, settled = np.full((2, len(self.pairs), 2), np.nan)
+                for row, run in of:
+                    whole[row], settled[row] = run.figures(), run.figures(SETTLED)
+                size = float(np.median([run.size for _, run in of]))
+                self._columns[phase, arm] = _Column(whole, settled, size)
+            shares = [run.control_cpu / run.seconds for _, run in runs] or [0.0]
             self._control[arm] = float(np.mean(shares)), max(shares)
         self.phases = sorted({phase for phase, _ in self._columns})
 
@@ -162,8 +190,8 @@ class Results:
         """Of the `fixed` arms the one of the highest throughput; of those that tie, of the lowest p99."""
         medians = {
             arm: np.median(self._columns[phase, arm].whole, axis=0)
-            for arm in fixed
-            if (phase, arm) in self._columns
+            for arm in (fixed if self._always is None else self._always[phase])
+            if arm in fixed and (phase, arm) in self._columns
         }
         top = max(throughput for throughput, _ in medians.values())
         ties = [arm for arm, (throughput, _) in medians.items() if throughput >= TIE * top]
@@ -189,8 +217,9 @@ class Results:
                 column = self._columns[phase, arm]
                 names = ("throughput", "p99", "settled_throughput", "settled_p99")
                 arms[arm] = {
+                    "pairs": column.pairs,
                     "size": column.size,
-                    "p99_seconds": float(np.median(column.whole[:, 1])),
+                    "p99_seconds": float(np.nanmedian(column.whole[:, 1])),
                     "over_best": {
                         name: asdict(ratio)
                         for name, ratio in zip(names, self.ratios(phase, arm, best), strict=True)
@@ -211,16 +240,16 @@ class Results:
             lines += [
                 f"**{phase}**, against {best}",
                 "",
-                f"| arm | size | p99, ms | throughput | p99 | throughput after {SETTLED:g} s"
+                f"| arm | pairs | size | p99, ms | throughput | p99 | throughput after {SETTLED:g} s"
                 f" | p99 after {SETTLED:g} s |",
-                "|---|---|---|---|---|---|---|",
+                "|---|---|---|---|---|---|---|---|",
             ]
             arms = [arm for of, arm in self._columns if of == phase]
             for arm in sorted(arms, key=lambda arm: -self.ratios(phase, arm, best)[0].median):
                 column = self._columns[phase, arm]
-                p99 = 1e3 * float(np.median(column.whole[:, 1]))
+                p99 = 1e3 * float(np.nanmedian(column.whole[:, 1]))
                 cells = " | ".join(map(str, self.ratios(phase, arm, best)))
-                lines.append(f"| {arm} | {column.size:.1f} | {p99:.0f} | {cells} |")
+                lines.append(f"| {arm} | {column.pairs} | {column.size:.1f} | {p99:.0f} | {cells} |")
             lines.append("")
         for arm, (share, worst) in self._control.items():
             if worst > 0.0:
@@ -234,6 +263,7 @@ def place(folder: Path, pair: int, arm: str) -> Path:
 
 
 def _ratio(ratios: FloatArray) -> Ratio:
+    ratios = ratios[np.isfinite(ratios)]
     rng = np.random.default_rng(0)
     medians = np.median(rng.choice(ratios, (RESAMPLES, ratios.size)), axis=1)
     low, high = np.percentile(medians, (2.5, 97.5))

@@ -63,6 +63,20 @@ def test_a_pair_that_is_not_whole_is_left_out(tmp_path):
     assert Results(tmp_path, ["few", "ours"], 2).pairs == [0]
 
 
+def test_arms_that_ran_in_some_pairs_are_compared_in_those_and_are_not_the_best_fixed_size(tmp_path):
+    for pair, done in enumerate([40, 80, 60]):
+        write(place(tmp_path, pair, "few"), [run(done=done)])
+        write(place(tmp_path, pair, "ours"), [run(done=done)])
+    write(place(tmp_path, 1, "once"), [run(done=100)])
+    results = Results(tmp_path, ["few", "once", "ours"], 3, always={"a": ["few", "ours"]})
+    assert results.pairs == [0, 1, 2]
+    assert results.best("a", ["few", "once"]) == "few"
+    assert results.ratios("a", "once", "few")[0].median == pytest.approx(100 / 80)
+    assert "| once | 1 | 4.0 |" in results.table(["few", "once"])
+    arms = results.as_json(["few", "once"])["phases"]["a"]["arms"]
+    assert {arm: arms[arm]["pairs"] for arm in arms} == {"few": 3, "once": 1, "ours": 3}
+
+
 def test_the_cost_of_the_control_is_a_share_of_elapsed_time_and_in_the_table(tmp_path):
     write(place(tmp_path, 0, "few"), [run("a"), run("b")])
     write(place(tmp_path, 0, "ours"), [run("a", cpu=0.1), run("b", cpu=0.3)])

@@ -26,7 +26,7 @@ PAIRS = 3
 SHORTER = {
     "pilot = 30": "pilot = 0",
     "warm_up = 10": "warm_up = 1",
-    "stretch = 8": "stretch = 1",
+    "stretch = 20": "stretch = 1",
     "sizes = [4, 8, 16, 24, 32, 48, 64]": "sizes = [2, 16]",
     "capacity = 1.5": "capacity = 0.1",
     "sweep = 32": "sweep = 1",
