@@ -2,8 +2,8 @@
 
     python benchmarks/fleet_step.py [--rows N ...] [--steps N] [--out FILE]
 
-Demand is Poisson about levels that jump now and then, drawn beforehand. One
-core: numpy's arithmetic here uses no threads. Memory is what the process holds
+Demand is Poisson about levels that jump now and then, drawn beforehand. One core:
+numpy's library for matrices is told to use no threads. Memory is what the process holds
 more after the steps than before. Prints a table, and writes CSV with --out.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import gc
+import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -90,6 +91,7 @@ def main() -> None:
     print(
         f"{'law':16}{'tuned':>6}{'rows':>9}{'median':>10}{'worst':>10}{'us/row':>9}{'state':>8}{'process':>9}"
     )
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the processes below as they begin
     for law, auto_tune in CASES:
         for rows in options.rows:
             # A fresh process for each: memory that another case has given back would not be seen to grow.

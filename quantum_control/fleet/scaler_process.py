@@ -24,9 +24,6 @@ from quantum_control.fleet.scaler_target import Target
 
 _log = logging.getLogger("quantum_control")
 
-GENTLE = 5
-"""Niceness of the process: answers to calls go first, what it computes has seconds."""
-
 GATHER = 0.05
 """Seconds that new targets wait for others, so that they are asked for together."""
 
@@ -134,7 +131,8 @@ def work(pipe: Connection, urls: Sequence[str], settle: float) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the one that answers the calls ends this one, after them
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    os.nice(GENTLE)
+    # Answers to calls go first, and at once, which niceness alone does not do; what is computed has seconds.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     sources = [HistorySource(url) for url in urls]
     stepper = Stepper({source.address: source for source in sources}, settle=settle)
     wake, stopped = threading.Event(), threading.Event()

@@ -75,8 +75,11 @@ TINY = 1e-12
 
 
 @cache
-def _grid(length: int) -> tuple[Array, Array, NDArray[Any]]:
-    """Frequencies, their orthonormal bases (length x 2·SEARCHED·frequencies) and the parabola's basis."""
+def _grid(length: int) -> tuple[Array, NDArray[np.float32], NDArray[Any]]:
+    """Frequencies, their orthonormal bases (length x 2·SEARCHED·frequencies) and the parabola's basis.
+
+    The bases are in single precision, as what is found by them is refined.
+    """
     frequencies: Array = np.arange(CYCLES / length, 1.0 / SHORTEST, SPACING / length, dtype=np.float64)
     time = _time(length)
     trend, _ = np.linalg.qr(np.vander(time / length, 3))
@@ -84,7 +87,7 @@ def _grid(length: int) -> tuple[Array, Array, NDArray[Any]]:
     waves = np.stack([wave(k * angle) for k in range(1, SEARCHED + 1) for wave in (np.cos, np.sin)], axis=2)
     waves -= np.tensordot(trend, np.tensordot(trend, waves, (0, 0)), 1)
     orthonormal, _ = np.linalg.qr(waves.transpose(1, 0, 2))
-    bases: Array = orthonormal.transpose(1, 0, 2).reshape(length, -1).copy()
+    bases = orthonormal.transpose(1, 0, 2).reshape(length, -1).astype(np.float32)
     return frequencies, bases, trend
 
 
@@ -114,7 +117,9 @@ def detect(window: Array, needed: NDArray[np.bool_] | None = None) -> tuple[Arra
     length, rows = window.shape
     frequencies, bases, trend = _grid(length)
     rest = window - trend @ (trend.T @ window)
-    power = np.square(bases.T @ rest).reshape(len(frequencies), 2 * SEARCHED, rows).sum(axis=1)
+    power = (
+        np.square(bases.T @ rest.astype(np.float32)).reshape(len(frequencies), 2 * SEARCHED, rows).sum(axis=1)
+    )
     best = np.clip(np.argmax(power, axis=0), 1, len(frequencies) - 2)
     column = np.arange(rows)
     left, middle, right = (power[best + shift, column] for shift in (-1, 0, 1))
