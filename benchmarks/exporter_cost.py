@@ -9,8 +9,8 @@ every 15 s by itself, which is one slice in thirty: the two medians are weighted
 so. The tasks hash on twice as many threads as there are cores, so that whatever
 time the exporter takes is missing from them. Slices are compared by elapsed
 time and by this process' processor time, as in `pool_overhead.py`. What a
-scrape costs this process is measured apart as well, with the pool idle. Half an
-hour.
+scrape costs this process is measured apart as well, with the pool idle. Twenty
+minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from quantum_control.resources.adaptive import INTERVAL
 from quantum_control.resources.executor import ResizableThreadPoolExecutor
 from quantum_control.resources.threads import ThreadPoolResource
 
-PAIRS = 1500
+PAIRS = 1000
 SCRAPED = 6
 """One pair in so many is scraped."""
 USUAL = 15.0

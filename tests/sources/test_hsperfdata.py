@@ -100,7 +100,9 @@ def test_counters_that_are_read_again_are_those_that_are_wanted_also_when_more_w
 
 
 @pytest.mark.parametrize(
-    ("pid", "gone", "says"), [(os.getpid(), False, "is not there any more"), (NOBODY, True, "no process")]
+    ("pid", "gone", "says"),
+    [(os.getpid(), False, "is not there any more"), (NOBODY, True, "no process")],
+    ids=["alive", "gone"],  # the same in every process that the tests run in
 )
 def test_a_file_that_somebody_removed_is_not_taken_for_the_end_of_the_jvm(
     tmp_path, monkeypatch, pid, gone, says
