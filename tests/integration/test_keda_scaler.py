@@ -168,17 +168,24 @@ def test_a_restart_loses_nothing(scaler, prometheus, tmp_path):
         fresh.stop()
 
 
+def _stepper(scaler):
+    """Process that steps the targets."""
+    children = Path(f"/proc/{scaler.process.pid}/task/{scaler.process.pid}/children").read_text().split()
+    [stepper] = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return int(stepper)
+
+
+def test_the_background_gives_way_to_the_calls(scaler):
+    ask(scaler.stub(), ref("kept"))
+    assert os.sched_getscheduler(_stepper(scaler)) == os.SCHED_IDLE
+
+
 def test_a_background_that_is_killed_is_replaced(prometheus, tmp_path):
     scaler = Scaler(prometheus.url, tmp_path, "orphaned")
     try:
         stub = scaler.stub()
         before = ask(stub, ref("kept")).metricValue
-        children = Path(f"/proc/{scaler.process.pid}/task/{scaler.process.pid}/children")
-        [stepper] = [
-            pid for pid in children.read_text().split()
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]  # fmt: skip
-        os.kill(int(stepper), signal.SIGKILL)
+        os.kill(_stepper(scaler), signal.SIGKILL)
         assert ask(stub, ref("kept")).metricValue == before  # the last answer stands meanwhile
         assert wait_until(lambda: "starting another" in scaler.log)
         assert wait_until(lambda: _known(stub, ref("taken-up-later")))
