@@ -15,7 +15,7 @@ copyright = "the quantum_control maintainers, Apache-2.0"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "results"]  # reports of runs, linked to as files
 
 html_theme = "furo"
 html_title = f"quantum_control {release}"
