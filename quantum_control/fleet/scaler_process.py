@@ -132,7 +132,10 @@ def work(pipe: Connection, urls: Sequence[str], settle: float) -> None:
         signal.signal(number, signal.SIG_IGN)  # the one that answers the calls ends this one, after them
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     # Answers to calls go first, and at once, which niceness alone does not do; what is computed has seconds.
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(
+        OSError
+    ):  # a container's sandbox may forbid it, and without it all works, if not as quickly
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     sources = [HistorySource(url) for url in urls]
     stepper = Stepper({source.address: source for source in sources}, settle=settle)
     wake, stopped = threading.Event(), threading.Event()
