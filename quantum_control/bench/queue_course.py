@@ -104,7 +104,7 @@ class Steering:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resource = QueueLimit(BOTTLENECK, netns=netns, target_seconds=target, clock=clock)
-        self._controller = QuantumController(
+        self.controller = QuantumController(
             Shadow(self._resource) if watched else self._resource,
             model,
             auto_tune=tuned,
@@ -121,13 +121,13 @@ class Steering:
     def step(self) -> None:
         """An interval has passed."""
         began = time.thread_time()
-        decision = self._controller.optimize()
+        decision = self.controller.optimize()
         self.cpu += time.thread_time() - began
         self.sizes.append(decision.allowed)
 
     def close(self) -> None:
         """Put the limit back as it was found."""
-        self._controller.stop()
+        self.controller.stop()
         self._resource.release()
 
 

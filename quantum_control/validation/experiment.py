@@ -164,6 +164,7 @@ class Experiment:
         self.plan = plan
         self.of = plan.of(resource)
         self._mode = mode
+        self._seed = plan.seed_of(resource)
         self._bed = bed
         self._folder = folder
         self._look = look
@@ -204,7 +205,7 @@ class Experiment:
         return Records(folder, self.of, self._settings, len(self._mode.arms(0)))
 
     def _turn(self, stream: int, pair: int) -> Turn:
-        return Turn.of(self.plan.seed, stream, pair, self.of.stretch)
+        return Turn.of(self._seed, stream, pair, self.of.stretch)
 
     def _calibration(self, pairs: int, tell: Tell) -> dict[str, Any]:
         path = self._folder / CALIBRATION

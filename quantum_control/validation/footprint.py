@@ -7,8 +7,15 @@ import sys
 from collections.abc import Iterable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 
+from quantum_control.core.controller import QuantumController
+
 SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 """What is there once, however many controllers there are."""
+
+
+def controller_bytes(controller: QuantumController) -> int:
+    """Bytes that a controller holds, without the resource that it steers."""
+    return held_bytes(controller, [controller.resource])
 
 
 def held_bytes(root: object, without: Iterable[object] = ()) -> int:

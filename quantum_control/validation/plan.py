@@ -49,6 +49,8 @@ class ResourcePlan(_Section):
     """The experiment on one resource."""
 
     title: str
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Its own, instead of the plan's: where the plan's has been looked at while it was made."""
     stretch: Count
     """Pairs in a row that share their conditions: one observation."""
     late: float = float("inf")
@@ -130,9 +132,15 @@ class Plan(_Section):
             raise ConfigError(unknown_name("resource of the plan", resource, self.resources))
         return self.resources[resource]
 
+    def seed_of(self, resource: str) -> int:
+        """Seed of the random numbers of one resource's experiment."""
+        own = self.of(resource).seed
+        return self.seed if own is None else own
+
     def fingerprint(self, resource: str) -> str:
         """SHA-256 of all that the plan says of one resource; what it says of others may change."""
-        said = self.model_dump(mode="json", exclude={"resources"}) | self.of(resource).model_dump(mode="json")
+        of = self.of(resource).model_dump(mode="json", exclude_none=True)
+        said = self.model_dump(mode="json", exclude={"resources"}) | of
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @property

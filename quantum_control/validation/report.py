@@ -44,7 +44,7 @@ MODES = {
 
 def markdown(analyses: Sequence[Analysis], plan: Plan, command: str) -> str:
     """Everything but the pictures."""
-    lines = ["# Validation", "", f"`{command}`, seed {plan.seed}.", ""]
+    lines = ["# Validation", "", f"`{command}`.", ""]
     for analysis in analyses:
         lines += [f"## {analysis.plan.title}{MODES[analysis.mode]}", ""]
         lines += [f"{line}" for line in _prose(analysis, plan)]
@@ -71,7 +71,11 @@ def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> s
         if samples:
             parts.append(pictures.course(analysis, pair, samples))
         parts.append(f"<h3>Checks</h3>{_table(*_checks(analysis))}")
-        about = {"machine": analysis.machine, "calibration": analysis.calibration, "seed": plan.seed}
+        about = {
+            "machine": analysis.machine,
+            "calibration": analysis.calibration,
+            "seed": plan.seed_of(analysis.resource),
+        }
         parts.append(f"<pre>{html.escape(json.dumps(about, indent=1))}</pre>")
     parts.append(f"<h2>Plan</h2><pre>{html.escape(text)}</pre>")
     return (
@@ -86,7 +90,7 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
         f"{analysis.pairs} of {plan.pairs} planned pairs{observations}; {analysis.excluded} left out by the"
         f" plan's rule; {analysis.minutes:.1f} minutes of blocks. Effects are ratios of ours to the other"
         f" (differences where a metric may be 0), with {100.0 * (1.0 - plan.alpha):g} % intervals."
-        f" Plan {plan.fingerprint(analysis.resource)[:16]}."
+        f" Plan {plan.fingerprint(analysis.resource)[:16]}, seed {plan.seed_of(analysis.resource)}."
     ]
     lines += [
         f"Ended early after {end.pairs} pairs, {time.strftime('%F %T', time.localtime(end.time))}: {end.why}."

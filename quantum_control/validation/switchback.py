@@ -19,7 +19,7 @@ from quantum_control.core.runner import Schedule
 from quantum_control.daemon.steering import Steering
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.experiment import EndedEarlyError
-from quantum_control.validation.footprint import held_bytes
+from quantum_control.validation.footprint import controller_bytes
 from quantum_control.validation.plan import STEERED
 
 HELD_WHY = "held at its original size for comparison"
@@ -184,7 +184,7 @@ class OwnBed(Bed):
             steps=controller.steps - steps,
             late=sorted(self._late)[int(0.99 * len(self._late))],
             course=tale.course,
-            control_memory=held_bytes(controller, [controller.resource]),
+            control_memory=controller_bytes(controller),
         )
 
     def _held(self) -> Future[str]:

@@ -60,6 +60,7 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
     assert found["means"]["default"]["limit"] == KERNEL_DEFAULT
     assert found["means"]["auto"]["limit"] < KERNEL_DEFAULT
     assert found["control"]["auto"]["step_seconds"] > 0.0
+    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
     calibration = json.loads((tmp_path / "out" / "buffer" / "calibration.json").read_text())
     assert found["means"]["best fixed"]["limit"] == calibration["best_fixed"]
     assert 8000 <= calibration["best_fixed"] <= 64_000

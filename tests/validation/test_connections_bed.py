@@ -75,6 +75,7 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
         assert means["throughput"] > 0.0
     assert found["means"]["default"]["connections"] == SIZE
     assert found["control"]["auto"]["step_seconds"] > 0.0
+    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
     calibration = json.loads((tmp_path / "out" / "connections" / "calibration.json").read_text())
     latencies = {int(size): latency for size, latency in calibration["latency_by_size"].items()}
     assert latencies[calibration["best_fixed"]] == min(latencies.values())

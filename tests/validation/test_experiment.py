@@ -35,6 +35,14 @@ def test_the_order_is_drawn_anew_for_each_pair_and_is_the_same_for_the_same_seed
     assert all(5 <= places["auto", place] <= 22 for place in range(3))
 
 
+def test_the_resources_own_seed_is_the_one_that_draws(tmp_path):
+    own = PLAN.model_copy(update={"resources": {"made": OF.model_copy(update={"seed": 8})}})
+    plans = {"own": own, "plan": PLAN, "same": PLAN.model_copy(update={"seed": 8})}
+    rows = {name: run(tmp_path / name, 20, plan=plan)[0].rows for name, plan in plans.items()}
+    orders = {name: [(row.pair, row.arm) for row in found] for name, found in rows.items()}
+    assert orders["own"] == orders["same"] != orders["plan"]
+
+
 def test_all_arms_of_a_pair_get_the_same_arrivals():
     one, other = (Turn.of(7, RUN, 12, 5).arrivals().random(4).tolist() for _ in range(2))
     assert one == other

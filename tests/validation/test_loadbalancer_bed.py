@@ -68,6 +68,7 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
         assert 0.0 <= means["failed"] < 1.0
         assert means["throughput"] > 0.0
     assert found["control"]["auto"]["step_seconds"] > 0.0
+    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
     calibration = json.loads((tmp_path / "out" / "loadbalancer" / "calibration.json").read_text())
     latencies = calibration["latency_by_candidate"]
     assert latencies[calibration["best_fixed"]] == min(latencies.values())

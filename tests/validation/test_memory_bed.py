@@ -82,6 +82,7 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
         assert 0.0 < means["latency_mean"] <= means["latency_p99"]
         assert 0.0 <= means["stalled"] <= 1.0
     assert found["control"]["auto"]["step_seconds"] > 0.0
+    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
     calibration = json.loads((tmp_path / "out" / "memory" / "calibration.json").read_text())
     costs = {int(size): cost for size, cost in calibration["cost_by_size"].items()}
     assert set(costs) == {100, 225}

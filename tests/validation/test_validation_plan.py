@@ -29,6 +29,14 @@ def test_a_plan_is_another_one_if_it_says_something_else_of_the_resource_but_not
         assert read_plan(TEXT.replace(old, new)).fingerprint("made") != one.fingerprint("made")
 
 
+def test_a_seed_of_its_own_is_that_of_the_resource_alone():
+    own = TEXT.replace("[resources.made]\n", "[resources.made]\nseed = 8\n")
+    assert own != TEXT
+    plan = read_plan(own)
+    assert (plan.seed, plan.seed_of("made")) == (7, 8)
+    assert plan.fingerprint("made") == read_plan(TEXT.replace("seed = 7", "seed = 8")).fingerprint("made")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -24,6 +24,7 @@ from quantum_control.resources.netlink import ROOT, Netlink, Qdisc
 from quantum_control.resources.queue_kinds import KINDS
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.transfers import Sink, Transfers
+from quantum_control.validation.footprint import controller_bytes
 from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED
 
 BEST, PEER, TOLD = "best fixed", "peer", "told"
@@ -140,6 +141,9 @@ class Line:
             },
             control_cpu=steering.cpu if steering is not None else 0.0,
             steps=len(steering.sizes) if steering is not None else 0,
+            control_memory=(
+                controller_bytes(steering.controller) if isinstance(steering, Steering) else None
+            ),
             course=[(at - began, limit, waiting) for at, limit, waiting in self._samples if at >= began],
         )
 

@@ -203,14 +203,16 @@ class ConnectionsBed(Bed):
         law: PhysicsModel | str = Gradient2Limit() if name == PEER else name
         if name == WATCHED:
             resource, law = Shadow(resource), "auto"
-        steps.step = QuantumController(
-            resource,
-            law,
-            auto_tune=isinstance(law, str),
-            interval=steps.interval,
-            objective=Objective(waiting=WAITING),
-            clock=steps.clock,
-        ).optimize
+        steps.steer(
+            QuantumController(
+                resource,
+                law,
+                auto_tune=isinstance(law, str),
+                interval=steps.interval,
+                objective=Objective(waiting=WAITING),
+                clock=steps.clock,
+            )
+        )
         return Arm(steered["pool"], work, steps)
 
     def _capacities(
@@ -250,6 +252,7 @@ class ConnectionsBed(Bed):
             metrics=self._figures(table, latency, times, np.array(watch.sizes, dtype=np.float64)),
             control_cpu=0.0 if arm.steps is None else arm.steps.cpu,
             steps=0 if arm.steps is None else arm.steps.taken,
+            control_memory=None if arm.steps is None else arm.steps.memory(),
             course=_course(table, latency, times, watch.sizes),
         )
 

@@ -153,10 +153,9 @@ class LoadBalancerBed(Bed):
         )
         if name == WATCHED:
             resource, name = Shadow(resource), "auto"
-        controller = QuantumController(
-            resource, name, auto_tune=True, interval=steps.interval, clock=steps.clock
+        steps.steer(
+            QuantumController(resource, name, auto_tune=True, interval=steps.interval, clock=steps.clock)
         )
-        steps.step = controller.optimize
         return Arm(balancer, steps=steps)
 
     def _play(self, arm: Arm, turn: Turn) -> Block:
@@ -170,6 +169,7 @@ class LoadBalancerBed(Bed):
             metrics=self._figures(answers),
             control_cpu=0.0 if arm.steps is None else arm.steps.cpu,
             steps=0 if arm.steps is None else arm.steps.taken,
+            control_memory=None if arm.steps is None else arm.steps.memory(),
             late=float(np.percentile([answer.late for answer in answers], 99.0)),
             course=_course(answers, seconds, len(self._names)),
         )

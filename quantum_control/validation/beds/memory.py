@@ -20,6 +20,7 @@ from quantum_control.resources.jvm_heap import FLAG
 from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.service import PATIENCE, Service
+from quantum_control.validation.footprint import controller_bytes
 from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
 
 BEST, PEER = "best fixed", "peer"
@@ -106,6 +107,9 @@ class Heap:
             metrics=self._figures(np.array(samples), served[served[:, 0] >= wash_in, 1]),
             control_cpu=self._steering.cost - cost,
             steps=steps,
+            control_memory=(
+                controller_bytes(self._steering.controller) if isinstance(self._steering, Ours) else None
+            ),
             course=[(at, heap, committed) for at, committed, _, heap in samples if at >= 0.0],
         )
 

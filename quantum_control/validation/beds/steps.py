@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from quantum_control.core.controller import QuantumController
 from quantum_control.demo.arms import Stopwatch
+from quantum_control.validation.footprint import controller_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,8 @@ class Steps:
         """Runs while steps are taken; for whatever is stepped."""
         self.step: Callable[[], object] = lambda: None
         """What a step is; set it once that is made, with the clock."""
+        self.controller: QuantumController | None = None
+        """Whose step that is, if it is one of ours."""
         self.cpu = 0.0
         """Processor seconds of the last block's steps, waking up included."""
         self.taken = 0
@@ -36,6 +40,14 @@ class Steps:
         self._over = threading.Event()
         self._left = interval  # seconds to the next step when the clock was halted
         self._error: Exception | None = None
+
+    def steer(self, controller: QuantumController) -> None:
+        """Take the steps of a controller."""
+        self.step, self.controller = controller.optimize, controller
+
+    def memory(self) -> int | None:
+        """Bytes that the controller holds; None if there is none."""
+        return None if self.controller is None else controller_bytes(self.controller)
 
     @contextmanager
     def between(self, begin: float, end: float) -> Iterator[None]:

@@ -26,7 +26,7 @@ from quantum_control.resources.executor import ResizableThreadPoolExecutor
 from quantum_control.resources.threads import MAX_THREADS, ThreadPoolResource
 from quantum_control.simulation.peers import EwmaWithBacklog
 from quantum_control.validation.bed import Bed, Block, Turn
-from quantum_control.validation.footprint import held_bytes
+from quantum_control.validation.footprint import controller_bytes
 from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
 from quantum_control.validation.statistics import FloatArray
 
@@ -162,9 +162,7 @@ class ThreadsBed(Bed):
             control_cpu=done.control_cpu,
             steps=steps,
             control_memory=(
-                held_bytes(played.controller, [played.controller.resource])
-                if isinstance(played, ControlledPool)
-                else None
+                controller_bytes(played.controller) if isinstance(played, ControlledPool) else None
             ),
             course=[(each.time, float(each.threads), each.demand) for each in done.samples],
         )
