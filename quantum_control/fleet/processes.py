@@ -99,7 +99,7 @@ def _worker() -> tuple[Connection, SpawnProcess]:
     # Fresh interpreters: a fork would inherit locks of threads that are not there.
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    with _environment(ONE_THREAD), _no_interrupt():
+    with _environment(ONE_THREAD), no_interrupt():
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
         process.start()
     theirs.close()
@@ -130,7 +130,7 @@ def _serve(pipe: Connection) -> None:
 
 
 @contextmanager
-def _no_interrupt() -> Iterator[None]:
+def no_interrupt() -> Iterator[None]:
     """Ctrl-C reaches every process of a terminal; it is for the first, which ends the others.
 
     What is started here blocks it. So does this thread, but another one may

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -40,6 +40,7 @@ from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.simulation.peers.gradient2 import Gradient2Limit
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
+from quantum_control.validation.beds.watch import Watch
 from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
 from quantum_control.validation.statistics import FloatArray
 
@@ -50,9 +51,6 @@ BEST, PEER, TOLD = "best fixed", "peer", "told"
 RISE = 0.04
 """Seconds from the beginning of a block until as much is under way as in the midst of it: about the longest
 transaction."""
-
-TICK = 0.01
-"""Seconds between two looks at the size."""
 
 SESSIONS = 10
 """Sessions on the server beside those of the pools: ours, and those that ask it for its figures."""
@@ -74,35 +72,6 @@ class Arm:
     def size(self) -> int:
         """Connections that may be used, or that are open where those are more."""
         return max(self.pool.max_size, self.pool.get_stats()["pool_size"])
-
-
-class _Watch:
-    """Looks at the size of an arm again and again."""
-
-    def __init__(self, arm: Arm) -> None:
-        self.times: list[float] = []
-        """Seconds on the monotonic clock."""
-        self.sizes: list[int] = []
-        self._arm = arm
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="watch")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while True:
-            self.times.append(time.monotonic())
-            self.sizes.append(self._arm.size())
-            if self._over.wait(TICK):
-                return
 
 
 class ConnectionsBed(Bed):
@@ -234,7 +203,7 @@ class ConnectionsBed(Bed):
         self._admin.execute("VACUUM hot")  # what the block before has left there
         begin = time.monotonic() + AHEAD
         with ExitStack() as stack:
-            watch = stack.enter_context(_Watch(arm))
+            watch = stack.enter_context(Watch(arm.size))
             if arm.clock is not None:
                 arm.clock.go()
                 stack.callback(arm.clock.halt)
