@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from math import isnan
 
-from quantum_control.validation import pictures
+from quantum_control.validation import pictures, summary
 from quantum_control.validation.analysis import Analysis, Comparison
 from quantum_control.validation.plan import Plan
 
@@ -45,6 +45,8 @@ MODES = {
 def markdown(analyses: Sequence[Analysis], plan: Plan, command: str) -> str:
     """Everything but the pictures."""
     lines = ["# Validation", "", f"`{command}`.", ""]
+    for head, rows in _short(analyses, plan):
+        lines += [*map(_row, [head, ["---"] * len(head), *rows]), ""]
     for analysis in analyses:
         lines += [f"## {analysis.plan.title}{MODES[analysis.mode]}", ""]
         lines += [f"{line}" for line in _prose(analysis, plan)]
@@ -57,6 +59,7 @@ def markdown(analyses: Sequence[Analysis], plan: Plan, command: str) -> str:
 def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> str:
     """Everything, in HTML."""
     parts = [f"<h1>Validation</h1><p><code>{html.escape(command)}</code></p>"]
+    parts += [_table(head, rows) for head, rows in _short(analyses, plan)]
     for analysis in analyses:
         parts.append(f"<h2>{html.escape(analysis.plan.title + MODES[analysis.mode])}</h2>")
         parts += [f"<p>{html.escape(line)}</p>" for line in _prose(analysis, plan) if line]
@@ -82,6 +85,12 @@ def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> s
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Validation</title>'
         f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _short(analyses: Sequence[Analysis], plan: Plan) -> list[summary.Table]:
+    """A line for each experiment."""
+    tables = [summary.effects(analyses, plan), summary.costs(analyses)]
+    return [(head, rows) for head, rows in tables if rows]
 
 
 def _prose(analysis: Analysis, plan: Plan) -> list[str]:

@@ -1,0 +1,53 @@
+"""The lines that the report begins with."""
+
+import pytest
+from validation.made_bed import PLAN, MadeBed
+
+from quantum_control.validation.analysis import analyse
+from quantum_control.validation.experiment import Experiment, mode
+from quantum_control.validation.summary import costs, effects
+
+OF = PLAN.of("made")
+
+
+@pytest.fixture
+def analysed(tmp_path):
+    def make(pairs=20, **kind):
+        folder = tmp_path / "-".join(kind or ["run"])
+        Experiment(PLAN, "made", mode(OF, **kind), MadeBed(OF.bed), folder).run(pairs, lambda _: None)
+        return analyse(folder, PLAN)
+
+    return make
+
+
+def test_effects_are_those_of_the_analysis_and_safety_stands_beside_them(analysed):
+    analysis = analysed()
+    head, rows = effects([analysis], PLAN)
+    assert head == [
+        "resource",
+        "metric",
+        "pairs",
+        "against default",
+        "against best fixed",
+        "safety, against default",
+    ]
+    found = analysis.comparison("default", "cost").effect
+    (row,) = rows
+    assert row[:3] == ["made-up thing", "cost", "20"]
+    assert row[3] == f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    assert row[5] == "lost +0 [+0, +0]"
+
+
+def test_an_arm_that_has_not_run_yet_is_said_to_be_missing(analysed):
+    plan = PLAN.model_copy(update={"compared": ["default", "peer"]})
+    assert effects([analysed(pairs=1)], plan)[1][0][4] == "not made"
+
+
+def test_looking_has_its_own_table_with_the_processor_time(analysed):
+    analysis = analysed(overhead=True)
+    assert effects([analysis], PLAN)[1] == []
+    ((title, name, pairs, effect, core),) = costs([analysis])[1]
+    assert (title, name, pairs) == ("made-up thing", "cost", "20")
+    assert float(effect.split()[0]) == pytest.approx(1.0, abs=0.05)
+    share, step = analysis.control["watched"]
+    assert core == f"{100 * share:.2g} % here, {100 * step:.2g} % at one step a second"
