@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from click.testing import CliRunner
 from integration.host_network import children, host_network, require_namespaces
+from validation.small import small_experiment
 
 from quantum_control.bench.queue_course import DEFAULT as KERNEL_DEFAULT
 from quantum_control.core.errors import SensorError
 from quantum_control.validation.bed import RUN, Turn
 from quantum_control.validation.beds.buffer import BufferBed
-from quantum_control.validation.command import command
 from quantum_control.validation.plan import committed, read_plan
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
-PAIRS = 3
-
 SHORTER = {
-    "pilot = 30": "pilot = 0",
-    "warm_up = 10": "warm_up = 1",
     "candidates = [8000, 64000, 6]": "candidates = [8000, 64000, 2]",
     "calibration = 40": "calibration = 1",
     "learning = 12 ": "learning = 1 ",
+    "seconds = 0.45": "seconds = 0.25",
 }
 
 
@@ -43,25 +37,13 @@ def settings():
 
 
 def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
-    text = committed()
-    for line, shorter in SHORTER.items():
-        assert line in text
-        text = text.replace(line, shorter)
-    plan = tmp_path / "small.toml"
-    plan.write_text(text)
-    given = ["buffer", "--pairs", str(PAIRS), "--out", str(tmp_path / "out"), "--plan", str(plan), "--json"]
-    done = CliRunner().invoke(command, given, catch_exceptions=False)
-    found = json.loads(done.stdout)[0]
-    assert found["pairs"] == PAIRS
+    found, calibration = small_experiment("buffer", SHORTER, tmp_path)
     for arm, means in found["means"].items():
         assert 0.0 < means["delay_p50"] <= means["delay_p95"], arm
         assert means["unused"] < 1.0
         assert 0.0 <= means["lost"] < 1.0
     assert found["means"]["default"]["limit"] == KERNEL_DEFAULT
     assert found["means"]["auto"]["limit"] < KERNEL_DEFAULT
-    assert found["control"]["auto"]["step_seconds"] > 0.0
-    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
-    calibration = json.loads((tmp_path / "out" / "buffer" / "calibration.json").read_text())
     assert found["means"]["best fixed"]["limit"] == calibration["best_fixed"]
     assert 8000 <= calibration["best_fixed"] <= 64_000
 

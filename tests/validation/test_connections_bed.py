@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,26 +9,22 @@ import pytest
 
 pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
 
-from click.testing import CliRunner
 from integration.pool_load import installed
+from validation.small import small_experiment
 
 from quantum_control.bench.pool_load import CLIENTS, PHASES, SLOT
 from quantum_control.validation.bed import RUN, Turn
 from quantum_control.validation.beds.connections import SIZE, ConnectionsBed
-from quantum_control.validation.command import command
 from quantum_control.validation.plan import committed, read_plan
 
 pytestmark = pytest.mark.integration
 
-PAIRS = 3
-
 SHORTER = {
-    "pilot = 30": "pilot = 0",
-    "warm_up = 10": "warm_up = 1",
     "stretch = 20": "stretch = 1",
     "sizes = [4, 8, 16, 24, 32, 48, 64]": "sizes = [2, 16]",
     "capacity = 1.5": "capacity = 0.1",
     "sweep = 32": "sweep = 1",
+    "seconds = 0.5": "seconds = 0.3",
 }
 
 MEASURED = {
@@ -58,25 +53,12 @@ def bed(of):
 
 
 def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
-    text = committed()
-    for line, shorter in SHORTER.items():
-        assert line in text
-        text = text.replace(line, shorter)
-    plan = tmp_path / "small.toml"
-    plan.write_text(text)
-    given = ["connections", "--pairs", str(PAIRS), "--out", str(tmp_path / "out"), "--plan", str(plan)]
-    done = CliRunner().invoke(command, [*given, "--json"], catch_exceptions=False)
-    found = json.loads(done.stdout)[0]
-    assert found["pairs"] == PAIRS
-    assert set(found["means"]) == {"default", "auto", "best fixed", "peer", "optomechanical"}
+    found, calibration = small_experiment("connections", SHORTER, tmp_path)
     for arm, means in found["means"].items():
         assert 0.0 < means["latency_mean"] <= means["latency_p99"], arm
         assert 0.0 <= means["lost"] <= 1.0
         assert means["throughput"] > 0.0
     assert found["means"]["default"]["connections"] == SIZE
-    assert found["control"]["auto"]["step_seconds"] > 0.0
-    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
-    calibration = json.loads((tmp_path / "out" / "connections" / "calibration.json").read_text())
     latencies = {int(size): latency for size, latency in calibration["latency_by_size"].items()}
     assert latencies[calibration["best_fixed"]] == min(latencies.values())
     assert found["means"]["best fixed"]["connections"] == calibration["best_fixed"]

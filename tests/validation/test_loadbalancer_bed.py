@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from click.testing import CliRunner
 from integration.balanced import weights
 from integration.requirements import require
+from validation.small import small_experiment
 
 from quantum_control.bench.balancers import LocalHAProxy
 from quantum_control.resources.balancer import open_balancer
 from quantum_control.validation.bed import RUN, Turn
 from quantum_control.validation.beds.loadbalancer import LoadBalancerBed
-from quantum_control.validation.command import command
 from quantum_control.validation.plan import committed, read_plan
 
 pytestmark = pytest.mark.integration
 
-PAIRS = 3
-
 SHORTER = {
-    "pilot = 30": "pilot = 0",
-    "warm_up = 10": "warm_up = 1",
     "stretch = 4": "stretch = 1",
     "sweep = 24 ": "sweep = 1 ",
+    "seconds = 0.4": "seconds = 0.3",
 }
 
 ARMS = ["default", "best fixed", "peer", "known speeds", "auto", "watched"]
@@ -52,24 +46,11 @@ def in_force(bed, name):
 
 
 def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
-    text = committed()
-    for line, shorter in SHORTER.items():
-        assert line in text
-        text = text.replace(line, shorter)
-    plan = tmp_path / "small.toml"
-    plan.write_text(text)
-    given = ["loadbalancer", "--pairs", str(PAIRS), "--out", str(tmp_path / "out"), "--plan", str(plan)]
-    done = CliRunner().invoke(command, [*given, "--json"], catch_exceptions=False)
-    found = json.loads(done.stdout)[0]
-    assert found["pairs"] == PAIRS
-    assert set(found["means"]) == {"default", "auto", "best fixed", "peer", "known speeds"}
+    found, calibration = small_experiment("loadbalancer", SHORTER, tmp_path)
     for arm, means in found["means"].items():
         assert 0.0 < means["latency_p50"] <= means["latency_p99"], arm
         assert 0.0 <= means["failed"] < 1.0
         assert means["throughput"] > 0.0
-    assert found["control"]["auto"]["step_seconds"] > 0.0
-    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
-    calibration = json.loads((tmp_path / "out" / "loadbalancer" / "calibration.json").read_text())
     latencies = calibration["latency_by_candidate"]
     assert latencies[calibration["best_fixed"]] == min(latencies.values())
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from integration.host_network import children
 from integration.local_jvm import WAY
 from integration.requirements import require
+from validation.small import small_experiment
 
 from quantum_control.bench.allocator import Load, java
 from quantum_control.bench.memory import OPTIONS
@@ -19,18 +18,15 @@ from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.validation.beds.memory import STEADY
 from quantum_control.validation.beds.service import Service
-from quantum_control.validation.command import command
-from quantum_control.validation.plan import committed
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
-PAIRS = 2
-
 SHORTER = {
-    "pilot = 30": "pilot = 0",
-    "warm_up = 10": "warm_up = 1",
+    "stretch = 16": "stretch = 1",
     "sizes = [70, 100, 150, 225, 340]": "sizes = [100, 225]",
+    "calibration = 8 ": "calibration = 1 ",
     "learning = 4 ": "learning = 1 ",
+    "seconds = 0.6": "seconds = 0.3",
 }
 
 
@@ -66,24 +62,12 @@ def served(service, load, seed=1):
 
 
 def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
-    text = committed()
-    for line, shorter in SHORTER.items():
-        assert line in text
-        text = text.replace(line, shorter)
-    plan = tmp_path / "small.toml"
-    plan.write_text(text)
-    given = ["memory", "--pairs", str(PAIRS), "--out", str(tmp_path / "out"), "--plan", str(plan), "--json"]
-    done = CliRunner().invoke(command, given, catch_exceptions=False)
-    found = json.loads(done.stdout)[0]
-    assert found["pairs"] == PAIRS
+    found, calibration = small_experiment("memory", SHORTER, tmp_path)
     for arm, means in found["means"].items():
         assert 20 * 2**20 <= means["heap"] <= 533 * 2**20, arm
         assert means["cost"] == pytest.approx(means["collecting"] + 0.5 * means["heap"] / 2**30, rel=1e-4)
         assert 0.0 < means["latency_mean"] <= means["latency_p99"]
         assert 0.0 <= means["stalled"] <= 1.0
-    assert found["control"]["auto"]["step_seconds"] > 0.0
-    assert 5_000 < found["control"]["auto"]["memory_bytes"] < 5_000_000
-    calibration = json.loads((tmp_path / "out" / "memory" / "calibration.json").read_text())
     costs = {int(size): cost for size, cost in calibration["cost_by_size"].items()}
     assert set(costs) == {100, 225}
     assert costs[calibration["best_fixed"]] == min(costs.values())
