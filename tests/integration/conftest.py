@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import pytest
 from integration.balanced import SPEEDS, operator
-from integration.host_network import machine_left_as_found
 from integration.local_jvm import busy
 from integration.pool_load import postgres
 from integration.requirements import require
 
 from quantum_control.bench.balancers import LocalEnvoy, LocalHAProxy
 from quantum_control.bench.unequal import UnequalServers
-
-
-@pytest.fixture(scope="session")
-def machine_as_found():
-    """What is compared from the first test of the group "kernel" to the end."""
-    with machine_left_as_found():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def machine_of_kernel_tests(request):
-    """Tests that make control groups or queues are watched, in the one process that has them."""
-    group = request.node.get_closest_marker("xdist_group")
-    if group is not None and group.args == ("kernel",):
-        request.getfixturevalue("machine_as_found")
 
 
 @pytest.fixture(scope="module")

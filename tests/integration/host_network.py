@@ -36,6 +36,7 @@ def host_network():
     told = {
         each: subprocess.run(each.split(), capture_output=True, text=True).stdout  # noqa: S603 - fixed commands
         for each in commands
+        if which(each.split()[0])
     }
     return told | sysctls(*SYSCTLS)
 
