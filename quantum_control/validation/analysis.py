@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quantum_control.core.errors import ConfigError
 from quantum_control.validation import by_arm
 from quantum_control.validation.experiment import CALIBRATION, difference
-from quantum_control.validation.plan import WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.plan import UNSTEERED, WATCHED, Metric, Plan, ResourcePlan
 from quantum_control.validation.records import (
     BLOCKS,
     SETTINGS,
@@ -99,7 +99,7 @@ class Analysis:
     @property
     def base(self) -> str:
         """Arm that stands for leaving the resource alone."""
-        return self.plan.base
+        return UNSTEERED if self.mode == "overhead" else self.plan.base
 
     def comparison(self, other: str, metric: str) -> Comparison | None:
         """One of them; None if it was not made."""

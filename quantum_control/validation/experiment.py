@@ -17,7 +17,7 @@ import numpy as np
 
 from quantum_control.core.errors import QuantumControlError
 from quantum_control.validation.bed import PILOT, RUN, WARM_UP, Bed, Turn
-from quantum_control.validation.plan import DEFAULT, WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.plan import DEFAULT, UNSTEERED, WATCHED, Metric, Plan, ResourcePlan
 from quantum_control.validation.records import Records, Row, Sample, by_pair
 from quantum_control.validation.sequential import ConfidenceSequence, Interval
 
@@ -128,7 +128,7 @@ def mode(plan: ResourcePlan, *, aa: bool = False, overhead: bool = False) -> Mod
     if aa:
         return Mode("aa", plan.again, base=plan.base)
     if overhead:
-        return Mode("overhead", WATCHED)
+        return Mode("overhead", WATCHED, base=UNSTEERED)
     return Mode("run", plan.ours, plan.others, plan.base)
 
 

@@ -19,8 +19,9 @@ DEFAULT, OURS, AGAIN = "default", "auto", "default again"
 HELD, STEERED = "held", "steered"
 """Arms on a resource of one's own: its original size, and the law of its configuration."""
 
-WATCHED = "watched"
-"""The default with a controller that measures and decides, and changes nothing: what the control costs."""
+WATCHED, UNSTEERED = "watched", "unsteered"
+"""The default, made as what is steered is: with a controller that measures and decides, and changes nothing,
+and without one. What the control costs is the difference."""
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]

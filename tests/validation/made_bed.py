@@ -42,7 +42,11 @@ scale = "difference"
 
 PLAN = read_plan(TEXT)
 
-FACTOR = {"default": 1.0, "default again": 1.0, "watched": 1.0, "best fixed": 0.85, "peer": 0.95}
+FACTOR = {
+    **dict.fromkeys(("default", "default again", "watched", "unsteered"), 1.0),
+    "best fixed": 0.85,
+    "peer": 0.95,
+}
 
 
 class MadeBed(Bed):

@@ -48,7 +48,7 @@ def of():
 def bed(of):
     installed("postgres")
     with ConnectionsBed(of.bed) as bed:
-        bed.prepare(MEASURED, ["default", "best fixed", "peer", "auto", "watched", "told"])
+        bed.prepare(MEASURED, ["default", "best fixed", "peer", "auto", "watched", "unsteered", "told"])
         yield bed
 
 
@@ -105,7 +105,7 @@ def test_what_is_steered_goes_on_where_it_was_and_its_time_stands_still(bed, of)
 
 
 def test_fixed_sizes_and_what_is_only_watched_stay_as_they_are(bed, of):
-    for name, size in (("default", SIZE), ("best fixed", 6), ("watched", SIZE)):
+    for name, size in (("default", SIZE), ("best fixed", 6), ("watched", SIZE), ("unsteered", SIZE)):
         block = bed.run(name, Turn.of(1, RUN, 0, of.stretch))
         assert {each for _, each, _ in block.course} == {size}, name
         assert (block.steps > 0) == (name == "watched")

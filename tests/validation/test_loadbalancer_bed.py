@@ -21,7 +21,7 @@ SHORTER = {
     "seconds = 0.4": "seconds = 0.3",
 }
 
-ARMS = ["default", "best fixed", "peer", "known speeds", "auto", "watched"]
+ARMS = ["default", "best fixed", "peer", "known speeds", "auto", "watched", "unsteered"]
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_weights_are_equal_by_speed_told_or_steered_as_the_arm_says(bed, of):
             block = bed.run(name, turn)
             assert (block.steps > 0) == (name in ("peer", "auto", "watched"))
             assert block.metrics["failed"] < 0.5
-    assert in_force(bed, "default") == in_force(bed, "watched") == equal
+    assert in_force(bed, "default") == in_force(bed, "watched") == in_force(bed, "unsteered") == equal
     assert in_force(bed, "best fixed") == by_speed
     assert by_speed["s0"] < by_speed["s3"] < by_speed["s5"]
     speeds = dict(zip(equal, bed._course(turn).speeds[1], strict=True))

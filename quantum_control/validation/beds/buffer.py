@@ -25,7 +25,7 @@ from quantum_control.resources.queue_kinds import KINDS
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.transfers import Sink, Transfers
 from quantum_control.validation.footprint import controller_bytes
-from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, WATCHED
+from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, UNSTEERED, WATCHED
 
 BEST, PEER, TOLD = "best fixed", "peer", "told"
 
@@ -236,7 +236,7 @@ class BufferBed(Bed):
         best = int(calibration["best_fixed"])
         distance = float(self.settings["distance"])
         for name in arms:
-            if name in (DEFAULT, AGAIN):
+            if name in (DEFAULT, AGAIN, UNSTEERED):
                 line = Line(self.settings)
             elif name == BEST:
                 line = Line(self.settings, _always(best))

@@ -41,7 +41,7 @@ from quantum_control.simulation.peers.gradient2 import Gradient2Limit
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
 from quantum_control.validation.beds.watch import Watch
-from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
+from quantum_control.validation.plan import AGAIN, DEFAULT, UNSTEERED, WATCHED
 from quantum_control.validation.statistics import FloatArray
 
 SIZE = DEFAULTS["psycopg_pool"]
@@ -134,8 +134,8 @@ class ConnectionsBed(Bed):
                 self._arms[name] = self._fixed(self._stack, SIZE)
             elif name == BEST:
                 self._arms[name] = self._fixed(self._stack, int(calibration["best_fixed"]))
-            elif name == TOLD:
-                self._arms[name] = self._told()
+            elif name in (TOLD, UNSTEERED):
+                self._arms[name] = self._adopted(told=name == TOLD)
             else:
                 self._arms[name] = self._steered(name)
 
@@ -147,14 +147,14 @@ class ConnectionsBed(Bed):
         work, steered = stack.enter_context(psycopg_pool(self._server, size))
         return Arm(steered["pool"], work)
 
-    def _told(self) -> Arm:
+    def _adopted(self, *, told: bool) -> Arm:
         """A pool of the default size to begin with, through the same adapter as what is steered."""
         work, steered = self._stack.enter_context(psycopg_pool(self._server, SIZE))
         clock = Stopwatch()
         resource = self._stack.enter_context(
             ConnectionPoolResource(**steered, max_connections=CLIENTS, clock=clock)
         )
-        return Arm(steered["pool"], work, tell=resource.apply_control, clock=clock)
+        return Arm(steered["pool"], work, tell=resource.apply_control if told else None, clock=clock)
 
     def _steered(self, name: str) -> Arm:
         """A pool of the default size, and a controller that begins with it."""

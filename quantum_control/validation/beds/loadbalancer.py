@@ -25,7 +25,7 @@ from quantum_control.resources.balancer import FULL_WEIGHT, open_balancer
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
-from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
+from quantum_control.validation.plan import AGAIN, DEFAULT, UNSTEERED, WATCHED
 
 BEST, PEER, KNOWN = "best fixed", "peer", "known speeds"
 
@@ -108,7 +108,7 @@ class LoadBalancerBed(Bed):
     def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
         """Start the balancers."""
         for name in arms:
-            if name in (DEFAULT, AGAIN):
+            if name in (DEFAULT, AGAIN, UNSTEERED):
                 self._arms[name] = Arm(self._balancer(self._stack, DEFAULT_POLICY))
             elif name == BEST:
                 self._arms[name] = self._fixed(self._stack, str(calibration["best_fixed"]))

@@ -21,7 +21,7 @@ from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.validation.bed import Bed, Block, Turn
 from quantum_control.validation.beds.service import PATIENCE, Service
 from quantum_control.validation.footprint import controller_bytes
-from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
+from quantum_control.validation.plan import AGAIN, DEFAULT, UNSTEERED, WATCHED
 
 BEST, PEER = "best fixed", "peer"
 
@@ -187,7 +187,7 @@ class MemoryBed(Bed):
 
     def _heap(self, name: str, best: int) -> Heap:
         price, interval = float(self.settings["price"]), float(self.settings["interval"])
-        if name in (DEFAULT, AGAIN):
+        if name in (DEFAULT, AGAIN, UNSTEERED):
             return Heap(self.settings)
         if name == BEST:
             return Heap(self.settings, soft=best)

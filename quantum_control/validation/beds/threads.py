@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +15,7 @@ from quantum_control.core.controller import QuantumController
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import Resource
 from quantum_control.daemon.shadow import Shadow
-from quantum_control.demo.arms import Arm, FixedArm, Stopwatch
+from quantum_control.demo.arms import Arm, FixedArm
 from quantum_control.demo.load import CPU_SHARE, Load, Segment, default_size
 from quantum_control.demo.run import Played, play
 from quantum_control.demo.server import LocalServer
@@ -26,8 +25,8 @@ from quantum_control.resources.executor import ResizableThreadPoolExecutor
 from quantum_control.resources.threads import MAX_THREADS, ThreadPoolResource
 from quantum_control.simulation.peers import EwmaWithBacklog
 from quantum_control.validation.bed import Bed, Block, Turn
-from quantum_control.validation.footprint import controller_bytes
-from quantum_control.validation.plan import AGAIN, DEFAULT, WATCHED
+from quantum_control.validation.beds.steps import Steps
+from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, UNSTEERED, WATCHED
 from quantum_control.validation.statistics import FloatArray
 
 SLOT = 0.01
@@ -38,61 +37,47 @@ COMPUTING_SECONDS = 0.003
 
 BEST, PEER = "best fixed", "peer"
 
+LONGEST = 60.0
+"""Seconds that a block takes at most: its tasks are given up long before."""
 
-class ControlledPool(Arm):
-    """A resizable pool and a controller; the time of both stands still between two blocks."""
 
-    def __init__(self, name: str, law: PhysicsModel | str, interval: float, *, watched: bool = False) -> None:
-        self.name = name
-        self._clock = Stopwatch()
-        self._pool = ResizableThreadPoolExecutor(default_size(), clock=self._clock)
+class ResizablePool(Arm):
+    """A resizable pool of the default size, under a controller or not; time stands still between two blocks.
+
+    Parameters
+    ----------
+    law
+        As the controller takes it, tuned online if it is a name; None for no controller.
+    interval
+        Seconds between its steps.
+    watched
+        Whether it only looks, and changes nothing.
+    """
+
+    def __init__(self, law: PhysicsModel | str | None, interval: float, *, watched: bool = False) -> None:
+        steps = Steps(interval)
+        self._pool = ResizableThreadPoolExecutor(default_size(), clock=steps.clock)
         self.pool: ThreadPoolExecutor = self._pool
+        self.steps: Steps | None = None
+        """None where nothing steers."""
+        if law is None:
+            return
         resource: Resource = ThreadPoolResource(pool=self._pool)
-        self.controller = QuantumController(
-            Shadow(resource) if watched else resource,
-            law,
-            auto_tune=isinstance(law, str),
-            interval=interval,
-            clock=self._clock,
+        steps.steer(
+            QuantumController(
+                Shadow(resource) if watched else resource,
+                law,
+                auto_tune=isinstance(law, str),
+                interval=interval,
+                clock=steps.clock,
+            )
         )
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._cpu = 0.0
-
-    @property
-    def control_cpu(self) -> float:
-        """Processor seconds of its steps."""
-        return self._cpu
+        self.steps = steps
 
     def threads(self) -> int:
         """Size, or the threads that are there where those are more."""
         reading = self._pool.reading()
         return max(reading.size, reading.alive)
-
-    def begin(self) -> None:
-        """Let time go on, and the control."""
-        self._clock.go()
-        self._over.clear()
-        self._cpu = 0.0
-        self._thread = threading.Thread(target=self._steps, name="control")
-        self._thread.start()
-
-    def end(self) -> None:
-        """Halt the control, and time."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-            self._clock.halt()
-
-    def _steps(self) -> None:
-        # Waking up is a cost of the control as well: the thread is counted, not the steps.
-        began = time.thread_time()
-        due = time.monotonic() + self.controller.interval
-        while not self._over.wait(max(0.0, due - time.monotonic())):
-            self.controller.optimize()
-            self._cpu = time.thread_time() - began
-            due = max(due + self.controller.interval, time.monotonic())
 
 
 class ThreadsBed(Bed):
@@ -120,12 +105,13 @@ class ThreadsBed(Bed):
         services = [expected_services(load, measured)[1] for load in loads]
         costs: dict[int, float] = {}
         for size in range(1, MAX_THREADS + 1):
-            total = 0.0
+            found = []
             for load, service in zip(loads, services, strict=True):
                 served = replay(load.segments[1], service, size)
-                total += self._cost(served.waits, service, size * served.seconds, 0.0)
-            costs[size] = total / len(loads)
-            if size > default_size() and total / len(loads) > 2.0 * min(costs.values()):
+                found.append(self._cost(served.waits, service, size * served.seconds, 0.0))
+            # The geometric mean, as the arms are compared by ratios.
+            costs[size] = float(np.exp(np.mean(np.log(found))))
+            if size > default_size() and costs[size] > 2.0 * min(costs.values()):
                 break
         best = min(costs, key=costs.__getitem__)
         return {
@@ -143,27 +129,27 @@ class ThreadsBed(Bed):
                 arm: Arm = FixedArm(default_size())
             elif name == BEST:
                 arm = FixedArm(int(calibration["best_fixed"]))
+            elif name == UNSTEERED:
+                arm = ResizablePool(None, interval)
             elif name == WATCHED:
-                arm = ControlledPool(name, "auto", interval, watched=True)
+                arm = ResizablePool(OURS, interval, watched=True)
             else:
-                arm = ControlledPool(name, EwmaWithBacklog() if name == PEER else name, interval)
+                arm = ResizablePool(EwmaWithBacklog() if name == PEER else name, interval)
             self._stack.callback(arm.close)
             self._arms[name] = arm
 
     def run(self, arm: str, turn: Turn) -> Block:
-        """Play a wash-in and the block."""
-        played = self._arms[arm]
-        steps = played.controller.steps if isinstance(played, ControlledPool) else 0
-        done = play(self._load(turn), [played], self._work, lambda *_: None)[0][1]
-        if isinstance(played, ControlledPool):
-            steps = played.controller.steps - steps
+        """Play a wash-in and the block; the control takes its steps in both."""
+        played, load = self._arms[arm], self._load(turn)
+        steps = played.steps if isinstance(played, ResizablePool) else None
+        began = time.monotonic()
+        with nullcontext() if steps is None else steps.between(began, began + LONGEST):
+            done = play(load, [played], self._work, lambda *_: None)[0][1]
         return Block(
             metrics=self._figures(done),
-            control_cpu=done.control_cpu,
-            steps=steps,
-            control_memory=(
-                controller_bytes(played.controller) if isinstance(played, ControlledPool) else None
-            ),
+            control_cpu=0.0 if steps is None else steps.cpu,
+            steps=0 if steps is None else steps.taken,
+            control_memory=None if steps is None else steps.memory(),
             course=[(each.time, float(each.threads), each.demand) for each in done.samples],
         )
 
