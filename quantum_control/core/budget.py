@@ -7,8 +7,9 @@ import threading
 from math import inf
 from typing import Protocol, runtime_checkable
 
+from quantum_control.core.budget_share import Share
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
-from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.core.resource import Resource
 from quantum_control.core.waterfilling import water_fill
 
 _log = logging.getLogger("quantum_control")
@@ -51,7 +52,8 @@ class Budget:
     gets it from what nobody holds and, in a shortage, from those who hold more
     than their fair share: they are shrunk first, and only what they have really
     given up is handed on. A resource whose shrink takes time says how much it
-    still holds in its metric `held`.
+    still holds in its metric `held`; one whose size is that of each of several
+    says of how many in `pools`, and counts as often.
 
     Parameters
     ----------
@@ -127,8 +129,8 @@ class Budget:
             try:
                 self._negotiate()
                 self._shrink_others(joining)
-                if min(self._shares()[-1], self._free(joining)) < found:
-                    self._grant(joining, found)
+                if min(self._shares()[-1], self._free(joining)) < joining.granted:
+                    self._grant(joining, joining.granted)
             except BaseException:
                 self._members.remove(joining)
                 self._negotiate()
@@ -143,7 +145,7 @@ class Budget:
                 self._negotiate()
 
     def request(self, share: Share, size: int) -> None:
-        """Give a member as much of `size` as is its due, taking it from others where need be.
+        """Give a member as much of `size` (all its pools together) as is its due, taking it from others.
 
         Raises
         ------
@@ -169,17 +171,19 @@ class Budget:
                 return
             share.granted = size
             share.still = still
-            self._negotiate()
-            due = dict(zip(self._members, self._shares(), strict=True))[share]
-            target = max(share.min_size, min(due, self._free(share)))
+            try:
+                self._negotiate()
+                due = dict(zip(self._members, self._shares(), strict=True))[share]
+            except (ConfigError, ActuatorError) as error:  # more pools than fit in, even at their least
+                _log.warning("budget: %r: %s", share, error)
+                due = share.floor
+            target = max(share.floor, min(due, self._free(share)))
             if self.held <= self.capacity or target >= size:
                 return
             try:
-                share.resource.apply_control(target)
+                share.order(target)
             except Exception as error:  # noqa: BLE001 - a resource may fail in any way; tried at every measurement
                 _log.warning("budget: %d of %d are held; %r: %s", self.held, self.capacity, share, error)
-                return
-            share.give(target)
 
     @property
     def most(self) -> int:
@@ -191,8 +195,8 @@ class Budget:
         if self._allowance is not None and not self._members:
             self._allowance.close()
         elif self._allowance is not None:
-            floor = sum(member.min_size for member in self._members)
-            wanted = sum(max(member.min_size, member.wanted) for member in self._members)
+            floor = sum(member.floor for member in self._members)
+            wanted = sum(max(member.floor, member.wanted) for member in self._members)
             self.capacity = self._allowance.claim(min(wanted, self._most), floor, self.held)
 
     def _shares(self) -> list[int]:
@@ -200,7 +204,7 @@ class Budget:
         return water_fill(
             self.capacity,
             [member.wanted for member in members],
-            [member.min_size for member in members],
+            [member.floor for member in members],
             [member.weight for member in members],
         )
 
@@ -217,79 +221,20 @@ class Budget:
             if member is asking or member.granted <= due or missing <= 0:
                 continue
             target = max(due, member.granted - missing)
+            before = member.granted
             try:
-                member.resource.apply_control(target)
+                member.order(target)
             except Exception as error:  # noqa: BLE001 - a resource may fail in any way; the sum still holds
                 _log.warning("budget: %r could not be cut to %d: %s", member.resource, target, error)
                 continue
-            missing -= member.granted - target
-            member.give(target)
+            missing -= before - member.granted
 
     def _grant(self, share: Share, size: int) -> None:
         due = dict(zip(self._members, self._shares(), strict=True))[share]
         size = min(size, due, self._free(share))
-        if size < share.min_size:
+        if size < share.floor:
             raise ActuatorError(
-                f"budget: {size} of {self.capacity} are free, less than the {share.min_size} that"
+                f"budget: {size} of {self.capacity} are free, less than the {share.floor} that"
                 f" {share.resource!r} needs at least; another member could not be cut"
             )
-        share.resource.apply_control(size)
-        share.give(size)
-
-
-class Share(Resource):
-    """A resource within a budget; made by `Budget.share`."""
-
-    def __init__(self, budget: Budget, resource: Resource, weight: float, found: int) -> None:
-        self.resource = resource
-        """What is steered in the end."""
-        self.weight = weight
-        self.granted = found
-        """Size that it was given, or was found to have."""
-        self.still: int | None = None
-        """What it holds at most, granted or not, where its resource tells. As size."""
-        self.wanted = found
-        """What it asked for last. As size."""
-        self.min_size = resource.min_size
-        most = inf if resource.max_size is None else resource.max_size
-        self.max_size = int(min(most, budget.most))
-        self.unit = resource.unit
-        self._budget = budget
-
-    @property
-    def held(self) -> int:
-        """What it takes of the budget. As size."""
-        return max(self.granted, self.still or 0)
-
-    def give(self, size: int) -> None:
-        """Note a size that was applied; what it held before counts until it is measured again."""
-        if self.still is not None:
-            self.still = self.held
-        self.granted = size
-
-    def measure_state(self) -> ResourceState:
-        """Measure the resource."""
-        state = self.resource.measure_state()
-        held = self.resource.get_metrics().get("held")
-        self._budget.measured(self, max(1, round(state.size)), None if held is None else int(held))
-        return state
-
-    def apply_control(self, new_size: int) -> None:
-        """Ask for a size; what is in force afterwards is what the budget has granted.
-
-        Raises
-        ------
-        SafetyError
-            It has left the budget.
-        ActuatorError
-            The resource did not take the size.
-        """
-        self._budget.request(self, new_size)
-
-    def get_metrics(self) -> dict[str, float]:
-        """Metrics of the resource, with `budget_held` and `budget_wanted`."""
-        own = {"budget_held": float(self.held), "budget_wanted": float(self.wanted)}
-        return self.resource.get_metrics() | own
-
-    def __repr__(self) -> str:
-        return f"<Share of {self.resource!r}: {self.held} held, {self.wanted} wanted>"
+        share.order(size)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from quantum_control.config import Mode, ResourceSection, resource_type
-from quantum_control.core.budget import Share
+from quantum_control.core.budget_share import Share
 from quantum_control.core.chain import HoldOff, Link, Pause
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.decision import Decision, Outcome

@@ -30,5 +30,6 @@ def figures(last: PoolReading, now: PoolReading, elapsed: float) -> dict[str, fl
         "service_seconds": (now.service_seconds - last.service_seconds) / completed if completed else nan,
         "busy": (now.busy_seconds - last.busy_seconds) / elapsed,
         "queue_depth": float(now.waiting),
-        "held": float(now.alive),
+        "held": float(max(now.alive, now.held)),
+        "pools": float(now.pools),
     }

@@ -52,6 +52,10 @@ class EntrySize:
         """Put the size into the entry, have PgBouncer reload, and read it back."""
         self._put(self._own if size == self.found else str(size), size)
 
+    def databases(self) -> set[str]:
+        """Give the one database; each of its users has a pool of this size."""
+        return {self._database}
+
     def snapshot(self) -> dict[str, object]:
         """Size found, and how it was written in the entry (None: not at all)."""
         return {"size": self.found, "written": self._own}

@@ -22,6 +22,9 @@ class PoolSize(Protocol):
     def write(self, size: int) -> None:
         """Set it and see that it is in force, or leave it as it was. Raises `ActuatorError`."""
 
+    def databases(self) -> set[str]:
+        """Databases whose pools have this size each, looked at or not. Raises `SensorError`."""
+
     def snapshot(self) -> dict[str, object]:
         """All that was found here; JSON."""
 
@@ -98,6 +101,12 @@ class Console:
         names = ", ".join(str(row["name"]) for row in known if row["name"] != ADMIN_DATABASE)
         raise ConfigError(f"PgBouncer knows no database {database!r}; it has: {names or 'none'}")
 
+    def of_size(self, size: int) -> set[str]:
+        """Databases whose pools have this size."""
+        rows = self.rows("SHOW DATABASES", ("name", "pool_size"))
+        known = {str(row["name"]) for row in rows if row["pool_size"] in (None, str(size))}
+        return known - {ADMIN_DATABASE}
+
     def unknown(self, what: str) -> SensorError:
         """Error that says of which version the console is."""
         try:
@@ -147,6 +156,10 @@ class DefaultSize:
             # The same number as the default until now: it was not to be told from it.
             self._console.order(f"SET default_pool_size = {before}")
             raise ActuatorError(f"{_own(database, own)}; the default is {before} again")
+
+    def databases(self) -> set[str]:
+        """Databases with this size: all but those with another of their own."""
+        return self._console.of_size(self.read())
 
     def snapshot(self) -> dict[str, object]:
         """The default as found."""

@@ -32,11 +32,13 @@ STATS_COLUMNS = ("database", "total_xact_count", "total_xact_time", "total_wait_
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """The steered pools, added up."""
+    """The steered pools: the fullest, and what all that have the size hold."""
 
     active: int
     waiting: int
     servers: int
+    pools: int
+    held: int
     transactions: int
     transaction_seconds: float
     wait_seconds: float
@@ -47,7 +49,8 @@ class PgbouncerPool:
 
     PgBouncer keeps a pool for each pair of database and user; the size is what
     each of them may have. Where several are steered the fullest one counts, as
-    it is the one that the size is too small for.
+    it is the one that the size is too small for; what all of them hold is told
+    as well, for a budget.
 
     Parameters
     ----------
@@ -137,6 +140,8 @@ class PgbouncerPool:
             busy_seconds=self._busy_seconds,
             wait_seconds=self._wait_seconds,
             service_seconds=self._busy_seconds,
+            pools=sample.pools,
+            held=sample.held,
         )
 
     def resize(self, size: int, /) -> None:
@@ -205,16 +210,21 @@ class PgbouncerPool:
             self._console.ask(f"RECONNECT{database}")
 
     def _sample(self) -> _Sample:
-        pools = [row for row in self._console.rows("SHOW POOLS", POOL_COLUMNS) if self._steered(row)]
+        rows = self._console.rows("SHOW POOLS", POOL_COLUMNS)
+        reached = self._size.databases()
+        # The size is that of each of them, whichever are looked at.
+        held = [_servers(row) for row in rows if row["database"] in reached]
+        pools = [row for row in rows if self._steered(row)]
         stats = [row for row in self._console.rows("SHOW STATS", STATS_COLUMNS) if self._steered(row)]
         fullest = max(
             pools, key=lambda row: number(row, "sv_active") + number(row, "cl_waiting"), default=None
         )
-        servers = ("sv_active", "sv_idle", "sv_used", "sv_tested")
         return _Sample(
             active=number(fullest, "sv_active") if fullest else 0,
             waiting=number(fullest, "cl_waiting") if fullest else 0,
-            servers=max((sum(number(row, name) for name in servers) for row in pools), default=0),
+            servers=max(map(_servers, pools), default=0),
+            pools=max(1, len(held)),
+            held=sum(held),
             transactions=sum(number(row, "total_xact_count") for row in stats),
             transaction_seconds=sum(number(row, "total_xact_time") for row in stats) / 1e6,
             wait_seconds=sum(number(row, "total_wait_time") for row in stats) / 1e6,
@@ -237,3 +247,8 @@ class PgbouncerPool:
                 f"{error}. dsn= has to lead to PgBouncer's admin console (dbname={ADMIN_DATABASE}), as one of"
                 " its admin_users; for an application's own pool give pool= instead"
             ) from None
+
+
+def _servers(row: Row) -> int:
+    """Connections of a pool to its server."""
+    return sum(number(row, name) for name in ("sv_active", "sv_idle", "sv_used", "sv_tested"))

@@ -56,6 +56,10 @@ class PoolReading:
     """Sum, over the tasks begun, of the seconds between submission and beginning."""
     service_seconds: float
     """Sum, over the tasks completed, of the seconds that they ran."""
+    pools: int = 1
+    """How many pools have this size each; the figures above are of the fullest."""
+    held: int = 0
+    """Threads, or connections, of all of them together, where that is more than `alive`."""
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ class Pool(Resource):
         self.size, self.min_size, self.max_size = size, min_size, max_size
         self.demand = float(size)
         self.held = None
+        self.pools = None
         self.stuck = False
 
     def measure_state(self):
@@ -34,7 +35,8 @@ class Pool(Resource):
         self.size = new_size
 
     def get_metrics(self):
-        return {} if self.held is None else {"held": float(self.held)}
+        known = {"held": self.held, "pools": self.pools}
+        return {name: float(value) for name, value in known.items() if value is not None}
 
 
 members = st.lists(
@@ -302,3 +304,41 @@ def test_what_a_member_would_hold_for_a_while_without_use_is_left_to_the_others(
     pool.spare_seconds = 10.0
     Budget(50).share(pool)
     assert pool.spare_seconds == 0.0
+
+
+# ---- a size that several pools have each ---------------------------------------------------------
+
+
+def test_a_size_that_three_pools_have_each_counts_three_times():
+    budget = Budget(30)
+    three, one = Pool(2), Pool(4)
+    three.pools = 3
+    shares = [budget.share(three), budget.share(one)]
+    assert budget.held == 10
+    shares[0].apply_control(50)
+    shares[1].apply_control(50)
+    assert three.size * 3 + one.size <= 30
+    assert (three.size, one.size) == (5, 15)
+
+
+def test_a_pool_that_appears_is_counted_and_the_size_cut():
+    budget = Budget(20)
+    several, other = Pool(10), Pool(10)
+    shares = [budget.share(several), budget.share(other)]
+    several.pools = 2
+    shares[0].measure_state()
+    assert several.size == 5
+    assert budget.held <= 20
+
+
+def test_more_pools_than_fit_in_are_kept_at_their_least_and_told(caplog):
+    budget = Budget(6)
+    several = Pool(6, min_size=2)
+    share = budget.share(several)
+    several.pools = 4
+    share.measure_state()
+    assert several.size == 2
+    assert "cannot hold floors that add up to 8" in caplog.text
+    with pytest.raises(ConfigError, match="cannot hold floors"):
+        share.apply_control(3)
+    assert several.size == 2

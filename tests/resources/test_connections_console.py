@@ -35,7 +35,7 @@ class Answers:
             self.size = int(statement.rpartition(" ")[2])
         return {
             "SHOW CONFIG": table(["key", "value"], [["default_pool_size", str(self.size)]]),
-            "SHOW DATABASES": table(["name", "pool_size"], [["db", "20"]]),
+            "SHOW DATABASES": table(["name", "pool_size"], [["db", str(self.size)]]),
             "SHOW POOLS": table(POOLS, [["db", "app", "5", "0", "5", "1", "0", "0"]]),
             "SHOW STATS": table(STATS, [["db", "100", "1000000", "0"]]),
             "SHOW VERSION": table(["version"], [["PgBouncer 9.9.9"]]),
