@@ -33,7 +33,7 @@ HANDS_OFF_SECONDS = 300.0
 class JvmHeap(Resource):
     """Steers the heap of a JVM that runs ZGC or Shenandoah, by its SoftMaxHeapSize in bytes.
 
-    G1 on this machine is steered by its free ratios instead: see `FreeRatios`.
+    G1 is steered by its free ratios instead: see `FreeRatios`.
 
     Demand is the heap at which collecting and memory are in balance: see
     `HeapSizing`. It grows at once and shrinks slowly.
@@ -94,7 +94,7 @@ class JvmHeap(Resource):
         self._hands_off = hands_off
         self._clock = clock
         try:
-            self._ratios = ratios_for(self._jvm, remote=metric_source is not None)
+            self._ratios = ratios_for(self._jvm)
             if self._ratios is not None:
                 self._jvm = self._ratios
             self._last = self._jvm.read()

@@ -160,25 +160,24 @@ def _steps(found: Ratios, ratios: Ratios) -> list[tuple[str, int]]:
     return [most, least] if ratios[1] >= found[0] else [least, most]
 
 
-def ratios_for(jvm: Jvm, *, remote: bool) -> FreeRatios | None:
+def ratios_for(jvm: Jvm) -> FreeRatios | None:
     """What stands in for the flag; None where the JVM's collector heeds it.
 
     Raises
     ------
     ConfigError
-        The collector cannot be steered, or not over JMX.
+        The collector cannot be steered.
     SensorError
         The JVM cannot be asked.
     """
     collector = jvm.collector()
     if collector in OBEYING:
         return None
-    if collector == "G1" and not remote:
+    if collector == "G1":
         return FreeRatios(jvm)
     raise ConfigError(
-        f"{jvm!r} runs {collector}, which does not heed {FLAG}"
-        f"{' and is only steered by process_id= alone' if collector == 'G1' else ''};"
-        " start it with -XX:+UseZGC or -XX:+UseShenandoahGC"
+        f"{jvm!r} runs {collector}, which does not heed {FLAG};"
+        " start it with -XX:+UseZGC, -XX:+UseShenandoahGC or -XX:+UseG1GC"
     )
 
 

@@ -27,7 +27,9 @@ class RemoteJvm:
     pid
         Process id, if the JVM is on this machine: then the processor time of
         its collector is read of its threads. Without it that time is the length
-        of its concurrent cycles times its concurrent threads, an upper bound.
+        of its concurrent cycles times its concurrent threads, an upper bound; of
+        G1, which has no cycles there, of its pauses times its parallel threads,
+        without marking.
 
     Raises
     ------
@@ -39,6 +41,7 @@ class RemoteJvm:
         self._jmx = Jmx(url)
         self._threads = None if pid is None else CollectorThreads(pid)
         self._beans: list[str] = []
+        self._concurrent = True  # whether it collects while the program runs, and tells both apart
         self._workers = 1
         self._last: HeapReading | None = None
         self._rate = 0.0
@@ -68,19 +71,21 @@ class RemoteJvm:
         used, time = int(heap.get("used")), int(runtime["Uptime"]) / 1e3
         collections, pause_seconds, cycle_seconds, freed = 0, 0.0, 0.0, 0.0
         last_end, live = -1, nan
+        concurrent = self._concurrent
         for bean in self._beans:
             figures = self._jmx.attributes(bean, ["CollectionCount", "CollectionTime", "LastGcInfo"])
+            seconds = int(figures["CollectionTime"]) / 1e3
             if "Cycles" not in bean:
-                pause_seconds += int(figures["CollectionTime"]) / 1e3
-                continue
-            count = int(figures["CollectionCount"])
-            collections += count
-            cycle_seconds += int(figures["CollectionTime"]) / 1e3
+                pause_seconds += seconds
+                if concurrent:
+                    continue
+            collections += int(figures["CollectionCount"])
+            cycle_seconds += seconds
             info = figures.get("LastGcInfo")
             if info is None or int(info.get("endTime")) <= last_end:
                 continue
             last_end = int(info.get("endTime"))
-            duration = int(info.get("duration")) / 1e3
+            duration = int(info.get("duration")) / 1e3 if concurrent else 0.0
             before, after = _used(info, "memoryUsageBeforeGc"), _used(info, "memoryUsageAfterGc")
             # What was allocated while it ran is in use after it, and is no part of the live set.
             live = max(0.0, after - self._rate * duration)
@@ -148,7 +153,8 @@ class RemoteJvm:
     def _discover(self) -> None:
         if not self._beans:
             self._beans = self._jmx.names(_COLLECTORS)
-            self._workers = max(1, self.flag("ConcGCThreads"))
+            self._concurrent = any("Cycles" in bean for bean in self._beans)
+            self._workers = max(1, self.flag("ConcGCThreads" if self._concurrent else "ParallelGCThreads"))
 
     def _set(self, name: str, value: int) -> None:
         self._jmx.invoke(_DIAGNOSTIC, "setVMOption", name, str(int(value)))

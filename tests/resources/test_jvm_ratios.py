@@ -161,8 +161,15 @@ def test_other_flags_and_the_rest_are_the_jvms_own(jvm):
     assert jvm.closed
 
 
-def test_over_jmx_g1_is_refused(jvm, monkeypatch):
+def test_over_jmx_it_is_the_same(jvm, monkeypatch):
     monkeypatch.setattr(jvm_heap, "open_jvm", lambda process_id, metric_source: jvm)
-    with pytest.raises(ConfigError, match="only steered by process_id= alone"):
-        JvmHeap(metric_source="jmx://127.0.0.1:1")
+    heap = JvmHeap(metric_source="jmx://127.0.0.1:1")
+    heap.apply_control(400 * MIB)
+    assert jvm.ratios == (50, 50)
+
+
+def test_a_collector_that_heeds_neither_is_refused(jvm):
+    jvm.kind = "Parallel"
+    with pytest.raises(ConfigError, match="runs Parallel, which does not heed SoftMaxHeapSize"):
+        JvmHeap(jvm=jvm)
     assert jvm.closed
