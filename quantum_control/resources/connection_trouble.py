@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import exp, inf, sqrt
 
 from quantum_control.resources.connection_figures import done
 from quantum_control.resources.reading import PoolReading
 
 STORM = 0.1
 """Share of failures among the check-outs of an interval from which on they tell of the failure
-and not of the load."""
+and not of the load, however usual it is."""
+
+TOLERATED = 0.01
+"""Share of failures that is borne in any case: a connection dies now and then."""
+
+USUAL_SECONDS = 3600.0
+"""Seconds over which the usual share of failures is averaged: a storm of minutes does not become usual."""
+
+CONFIDENCE = 3.0
+"""Standard deviations (of a Poisson number) above what is usual that are no chance."""
 
 SHORTAGE_SECONDS = 1.0
 """Seconds without a new connection after which the missing ones are not taken for being opened:
@@ -17,16 +26,36 @@ a few times what it takes over a network with TLS."""
 
 
 class Trouble:
-    """Watches one pool, from reading to reading."""
+    """Watches one pool, from reading to reading.
+
+    Failures are a storm from a share of STORM on, and below it while there are
+    more than twice the usual share and TOLERATED would bring, by CONFIDENCE.
+    """
 
     def __init__(self) -> None:
         self._short = (inf, 0)  # since when no more connections have come than these while clients wait
+        self._usual = 0.0  # share of failures
 
     def observe(self, last: PoolReading, now: PoolReading) -> str:
         """Why these figures tell of a failure instead of the load; empty if they do not."""
+        storm = self._failures(last, now)
+        return storm or self._shortage(last, now)
+
+    def _failures(self, last: PoolReading, now: PoolReading) -> str:
         completed, failed = done(last, now)
-        if failed and failed >= STORM * (completed + failed):
-            return f"{failed} of {completed + failed} check-outs failed"
+        count = completed + failed
+        if not count:
+            return ""
+        borne = count * (2.0 * self._usual + TOLERATED)
+        many = failed >= STORM * count or failed > borne + CONFIDENCE * sqrt(borne)
+        usual = self._usual
+        self._usual += (1.0 - exp(-(now.time - last.time) / USUAL_SECONDS)) * (failed / count - usual)
+        if not (failed and many):
+            return ""
+        return f"{failed} of {count} check-outs failed, where {usual:.1%} is usual"
+
+    def _shortage(self, last: PoolReading, now: PoolReading) -> str:
+        completed, _ = done(last, now)
         if not (last.waiting and last.alive < last.size and now.waiting and now.alive < now.size):
             self._short = (inf, 0)
             return ""

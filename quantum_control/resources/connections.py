@@ -16,9 +16,9 @@ from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.connection_figures import done, figures, turned_away
 from quantum_control.resources.connection_kinds import Releasable, Restorable, Sparing, adopt, client_module
 from quantum_control.resources.connection_trouble import Trouble
+from quantum_control.resources.database_side import DatabaseSide
 from quantum_control.resources.reading import ResizablePool, positive_int
 from quantum_control.resources.spare import SPARE_SECONDS
-from quantum_control.resources.useful_connections import UsefulConnections
 
 _log = logging.getLogger("quantum_control")
 
@@ -82,9 +82,10 @@ class ConnectionPoolResource(Resource):
     Notes
     -----
     Failures never make the size grow: while a tenth or more of the check-outs
-    fail, or clients wait because the server gives fewer connections than the
-    size allows, only the work that is done counts as demand, and growing is
-    refused, except to the size found at the beginning.
+    fail, or well above the usual share of them, or clients wait because the
+    server gives fewer connections than the size allows, only the work that is
+    done counts as demand, and growing is refused, except to the size found at
+    the beginning.
 
     As a context manager it calls `release()` at the end.
     """
@@ -121,13 +122,7 @@ class ConnectionPoolResource(Resource):
             raise ConfigError("give either pool= or dsn= (PgBouncer's admin console), and not both")
         self._hands_off = hands_off
         self._clock = clock
-        self._server: Any = None
-        self._useful: UsefulConnections | None = None
-        if server is not None:
-            site = client_module("postgres", "server_postgres")
-            self._server = site.PostgresServer(server, cores=server_cores, clock=clock)
-            if self._server.cores is not None:
-                self._useful = UsefulConnections(positive_int("server_cores", self._server.cores))
+        self._server = None if server is None else DatabaseSide(server, server_cores, clock)
         if dsn is not None:
             site = client_module("postgres", "pool_pgbouncer")
             self._pool: ResizablePool = site.PgbouncerPool(
@@ -172,7 +167,10 @@ class ConnectionPoolResource(Resource):
         busy_seconds = now.busy_seconds - last.busy_seconds
         busy = busy_seconds / elapsed
         self._metrics = figures(last, now, elapsed)
-        useful_most = inf if self._server is None else self._ask_server(busy, completed)
+        useful_most = inf
+        if self._server is not None:
+            told, useful_most = self._server.ask(busy, completed)
+            self._metrics |= told
         if self._storm:
             # What is in use now, since places that wait for a connection may be among the average.
             useful = min(last.busy, now.busy) * completed / max(1, completed + failed)
@@ -270,21 +268,6 @@ class ConnectionPoolResource(Resource):
             self._pool.release()
         if self._server is not None:
             self._server.close()
-
-    def _ask_server(self, busy: float, completed: int) -> float:
-        """Ask the server for its own figures, and how many connections it can make use of."""
-        try:
-            self._metrics |= self._server.metrics()
-        except SensorError as error:
-            _log.warning("%s", error)
-            return inf
-        if self._useful is None:  # its processors are not known
-            return inf
-        if completed:  # where nothing gets done, as behind a lock of hours, fewer would not help
-            self._useful.observe(busy, self._metrics["server_competing"])
-        if self._useful.known:
-            self._metrics["useful_size"] = self._useful.limit
-        return self._useful.limit
 
     def _notice(self, size: int) -> None:
         """Notice a size that was not set here; a reload or restart brings the original back."""

@@ -130,12 +130,68 @@ def test_the_size_found_may_be_restored_in_the_midst_of_failures():
     assert pool.now.size == 10
 
 
+def loaded(failed):
+    """A second of a pool that could use more connections, in which `failed` of 1000 check-outs fail."""
+    return {
+        "waiting": 10,
+        "submitted": 1000,
+        "started": 1000,
+        "completed": 1000,
+        "failed": failed,
+        "busy_seconds": 10.0,
+    }
+
+
 def test_a_few_failures_among_many_are_no_storm():
     pool, resource, _ = steered()
-    pool.passes(waiting=10, submitted=1010, started=1000, completed=1000, failed=50, busy_seconds=10.0)
+    pool.passes(**loaded(10) | {"submitted": 1010})
     assert resource.measure_state().position > 0.0
     resource.apply_control(20)
     assert pool.now.size == 20
+
+
+@pytest.mark.parametrize("failed", [30, 50, 99])
+def test_a_storm_of_less_than_a_tenth_does_not_make_it_grow_either(failed):
+    pool, resource, _ = steered()
+    for _ in range(60):
+        pool.passes(**loaded(0))
+        resource.measure_state()
+    for _ in range(300):
+        pool.passes(**loaded(failed))
+        assert resource.measure_state().position <= 0.0
+        with pytest.raises(SafetyError, match=rf"{failed} of 1000 check-outs failed, where \d\.\d% is usual"):
+            resource.apply_control(11)
+    assert pool.now.size == 10
+
+
+def test_what_fails_as_usual_does_not_keep_a_pool_from_growing_but_more_does():
+    pool, resource, _ = steered()
+    for _ in range(7200):  # two hours
+        pool.passes(**loaded(20))
+        resource.measure_state()
+    resource.apply_control(11)
+    assert pool.now.size == 11
+    pool.passes(**loaded(80))
+    resource.measure_state()
+    with pytest.raises(SafetyError, match=r"80 of 1000 check-outs failed, where 1\.\d% is usual"):
+        resource.apply_control(12)
+
+
+def test_a_tenth_that_fails_is_never_usual():
+    pool, resource, _ = steered()
+    for _ in range(7200):
+        pool.passes(**loaded(100))
+        resource.measure_state()
+    with pytest.raises(SafetyError, match="100 of 1000"):
+        resource.apply_control(11)
+
+
+def test_a_single_failure_in_a_busy_interval_is_no_storm():
+    pool, resource, _ = steered()
+    pool.passes(waiting=10, submitted=40, started=30, completed=30, failed=1, busy_seconds=10.0)
+    resource.measure_state()
+    resource.apply_control(11)
+    assert pool.now.size == 11
 
 
 def test_waiting_for_connections_that_the_server_does_not_give_is_no_demand():
