@@ -55,7 +55,8 @@ class RemoteJvm:
             The JVM cannot be asked. The next call connects anew.
         """
         try:
-            return self._read()
+            with self._jmx.one_deadline():
+                return self._read()
         except SensorError:
             self._beans = []  # the next may be another JVM
             raise
@@ -120,11 +121,12 @@ class RemoteJvm:
     def set_flag(self, name: str, value: int) -> None:
         """Set a manageable flag and read it back; raises `ActuatorError`."""
         try:
-            found = self.flag(name)
-            self._set(name, value)
-            now = self.flag(name)
-            if now != value:
-                self._set(name, found)
+            with self._jmx.one_deadline():
+                found = self.flag(name)
+                self._set(name, value)
+                now = self.flag(name)
+                if now != value:
+                    self._set(name, found)
         except SensorError as error:
             raise ActuatorError(f"setting {name} to {value}: {error}") from error
         if now != value:

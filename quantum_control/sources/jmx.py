@@ -7,31 +7,35 @@ The form of the address is
 of which all that follows the port may be left out. `user` may itself be
 `env:NAME` or `file:PATH`; `password` is never given itself. `ca` is a file with
 the certificates to trust (PEM), by default those that the JDK trusts. Java keeps
-one set for the process: give all addresses the same file.
+one set for the process: give all addresses the same file. With `tls=true` the
+JVM's registry is spoken to by TLS too: it needs
+`-Dcom.sun.management.jmxremote.registry.ssl=true` besides `...jmxremote.ssl=true`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.core.secret import Secret
+from quantum_control.sources.bounded_calls import BoundedCalls
+from quantum_control.sources.own_java import start_java, trust
+
+T = TypeVar("T")
 
 TIMEOUT_SECONDS = 5.0
-"""For an answer, and for the greeting of a port that may be no JMX at all."""
+"""For an answer, connecting included, and for all of what has one deadline."""
 
-HEAP = "-Xmx64m"
-"""Of the JVM in this process."""
+NOBODY = "nobody listens there; is the JVM running, with -Dcom.sun.management.jmxremote.port=PORT?"
+SLOW = "no answer in time; it is no JMX port, or the JVM is stopped or overloaded, or a firewall is between"
 
 _PARAMETERS = ("user", "password", "tls", "ca")
-
-_starting = threading.Lock()
 
 
 class JmxAddress:
@@ -62,6 +66,7 @@ class JmxAddress:
             raise ConfigError(f"jmx://{parts.netloc}: tls is 'true' or 'false'")
         if ("user" in given) != ("password" in given):
             raise ConfigError(f"jmx://{parts.netloc}: give both user and password, or neither")
+        self.host, self.port = parts.hostname, port
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self.place = f"{host}:{port}"
         self.tls = given.get("tls") == "true"
@@ -95,6 +100,13 @@ class Jmx:
 
     Between requests nothing is sent but the renewal of a lease every few minutes.
 
+    Parameters
+    ----------
+    timeout
+        Seconds for a request, or for all those of a `one_deadline()`, whatever
+        is slow: name service, connecting (to where the JVM then says that it is,
+        too), or the JVM. What hangs is left to end by Java's own time-outs.
+
     Raises
     ------
     ConfigError
@@ -103,9 +115,22 @@ class Jmx:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.address = JmxAddress(url)
-        _start_java(timeout)
-        self._connector: Any = None
-        self._server: Any = None
+        start_java(timeout)
+        self._timeout = timeout
+        self._until: float | None = None
+        self._calls = BoundedCalls()
+        self._connection = _Connection(self.address, timeout)
+
+    @contextlib.contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """All requests within it share one time-out; the outermost counts."""
+        before = self._until
+        if before is None:
+            self._until = time.monotonic() + self._timeout
+        try:
+            yield
+        finally:
+            self._until = before
 
     def attributes(self, bean: str, names: Sequence[str]) -> dict[str, Any]:
         """Attributes of one bean, in one request; those that it has not are left out.
@@ -115,65 +140,117 @@ class Jmx:
         SensorError
             The JVM cannot be asked, or has no such bean.
         """
-        with self._asking(f"attributes of {bean}"):
-            answer = self._open().getAttributes(_name(bean), list(names))
+
+        def ask(server: Any) -> dict[str, Any]:
+            answer = server.getAttributes(_name(bean), list(names))
             return {str(each.getName()): each.getValue() for each in answer.asList()}
+
+        return self._ask(f"attributes of {bean}", ask)
 
     def names(self, pattern: str) -> list[str]:
         """Names of the beans that match a pattern; raises as `attributes` does."""
-        with self._asking(pattern):
-            return sorted(str(name) for name in self._open().queryNames(_name(pattern), None))
+        return self._ask(
+            pattern,
+            lambda server: sorted(str(name) for name in server.queryNames(_name(pattern), None)),
+        )
 
     def invoke(self, bean: str, operation: str, *arguments: str) -> Any:
         """Call an operation of a bean that takes strings; raises as `attributes` does."""
-        jpype = import_module("jpype")
-        with self._asking(f"{operation} of {bean}"):
-            return self._open().invoke(
+
+        def ask(server: Any) -> Any:
+            jpype = import_module("jpype")
+            return server.invoke(
                 _name(bean),
                 operation,
                 jpype.JArray(jpype.JObject)(list(arguments)),
                 jpype.JArray(jpype.JString)(["java.lang.String"] * len(arguments)),
             )
 
+        return self._ask(f"{operation} of {bean}", ask)
+
     def close(self) -> None:
         """Close the connection; the next request opens another."""
+        close = self._connection.close
+        with contextlib.suppress(TimeoutError):
+            self._calls.call(close, self._timeout, late=close)
+        self._calls.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.address!r}>"
+
+    def _ask(self, what: str, request: Callable[[Any], T]) -> T:
+        """Answer to a request within the time left; what goes wrong lets the next one connect anew."""
+        connection = self._connection
+        left = self._timeout if self._until is None else self._until - time.monotonic()
+        try:
+            return self._calls.call(lambda: connection.ask(request), left, late=connection.close)
+        except TimeoutError:
+            self._connection = _Connection(self.address, self._timeout)
+            raise SensorError(f"{self.address!r}, {what}: {SLOW}") from None
+        except _FailedError as error:
+            raise SensorError(f"{self.address!r}, {what}: {error}") from error.__cause__
+
+
+class _FailedError(Exception):
+    """Why a request failed, for people."""
+
+
+class _Connection:
+    """What one thread at a time asks by."""
+
+    def __init__(self, address: JmxAddress, timeout: float) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._connector: Any = None
+        self._server: Any = None
+
+    def ask(self, request: Callable[[Any], T]) -> T:
+        """Answer to a request; raises `_FailedError`."""
+        jpype = import_module("jpype")
+        try:
+            return request(self._open())
+        except jpype.JException as error:
+            self.close()
+            raise _FailedError(_reason(error)) from error
+
+    def close(self) -> None:
+        """Close it, if it is open."""
         connector, self._connector, self._server = self._connector, None, None
         if connector is not None:
             with contextlib.suppress(Exception):
                 connector.close()
 
-    def __repr__(self) -> str:
-        return f"<{self.address!r}>"
-
     def _open(self) -> Any:
         if self._server is not None:
             return self._server
+        self._knock()
         remote, rmi = import_module("javax.management.remote"), import_module("javax.rmi.ssl")
         environment = import_module("java.util").HashMap()
         # No heartbeat: a connection that is dead shows at the next request.
         environment.put("jmx.remote.x.client.connection.check.period", import_module("java.lang").Long(0))
-        who = self.address.credentials()
+        who = self._address.credentials()
         if who is not None:
             jpype = import_module("jpype")
             environment.put("jmx.remote.credentials", jpype.JArray(jpype.JString)(list(who)))
-        if self.address.tls:
-            if self.address.ca is not None:
-                _trust(self.address.ca)
+        if self._address.tls:
+            if self._address.ca is not None:
+                trust(self._address.ca)
             environment.put("com.sun.jndi.rmi.factory.socket", rmi.SslRMIClientSocketFactory())
-        url = remote.JMXServiceURL(f"service:jmx:rmi:///jndi/rmi://{self.address.place}/jmxrmi")
+        url = remote.JMXServiceURL(f"service:jmx:rmi:///jndi/rmi://{self._address.place}/jmxrmi")
         self._connector = remote.JMXConnectorFactory.connect(url, environment)
         self._server = self._connector.getMBeanServerConnection()
         return self._server
 
-    @contextlib.contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        """Turn what Java throws into errors of ours, and let the next request connect anew."""
-        jpype = import_module("jpype")
+    def _knock(self) -> None:
+        """See whether anybody is there: Java's own connecting has no time-out, the kernel's is minutes."""
         try:
-            yield
-        except jpype.JException as error:
-            self.close()
-            raise SensorError(f"{self.address!r}, {what}: {_reason(error)}") from error
+            socket.create_connection((self._address.host, self._address.port), self._timeout).close()
+        except TimeoutError as error:
+            raise _FailedError(SLOW) from error
+        except ConnectionRefusedError as error:
+            raise _FailedError(NOBODY) from error
+        except OSError as error:
+            raise _FailedError(f"no connection: {error}") from error
 
 
 def _reason(error: Any) -> str:
@@ -187,79 +264,18 @@ def _reason(error: Any) -> str:
     if "java.lang.SecurityException" in kinds:
         return "user and password were refused, or are needed: give user= and password= in the address"
     if any("SSL" in kind for kind in kinds):
-        return f"no TLS was agreed on ({chain[-1][1]}); see tls= and ca= in the address"
+        return (
+            f"no TLS was agreed on ({chain[-1][1]}); see ca= in the address, and give the JVM"
+            " -Dcom.sun.management.jmxremote.registry.ssl=true"
+        )
+    if "non-JRMP server" in chain[-1][1]:
+        return "what listens there is no JMX, or wants TLS: see tls= in the address"
     if "java.net.ConnectException" in kinds:
-        return "nobody listens there; is the JVM running, with -Dcom.sun.management.jmxremote.port=PORT?"
+        return NOBODY
     if "java.net.SocketTimeoutException" in kinds:
-        return "no answer in time; it is no JMX port, or the JVM is stopped or overloaded"
+        return SLOW
     return f"{kinds[-1]}: {chain[-1][1]}"
 
 
 def _name(name: str) -> Any:
     return import_module("javax.management").ObjectName(name)
-
-
-def _trust(path: str) -> None:
-    """Make the certificates in a file the ones that TLS in this process trusts.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, or has none.
-    """
-    ssl, security = import_module("javax.net.ssl"), import_module("java.security")
-    factory = import_module("java.security.cert").CertificateFactory.getInstance("X.509")
-    store = security.KeyStore.getInstance(security.KeyStore.getDefaultType())
-    store.load(None, None)
-    jpype = import_module("jpype")
-    try:
-        stream = import_module("java.io").ByteArrayInputStream(Path(path).read_bytes())
-        for number, certificate in enumerate(factory.generateCertificates(stream)):
-            store.setCertificateEntry(str(number), certificate)
-    except (OSError, jpype.JException) as error:
-        raise ConfigError(f"ca={path}: no certificates can be read there ({error})") from error
-    trusted = ssl.TrustManagerFactory.getInstance(ssl.TrustManagerFactory.getDefaultAlgorithm())
-    trusted.init(store)
-    context = ssl.SSLContext.getInstance("TLS")
-    context.init(None, trusted.getTrustManagers(), None)
-    ssl.SSLContext.setDefault(context)
-
-
-def _start_java(timeout: float) -> None:
-    """Start the JVM of this process, once; the first time-out counts.
-
-    Raises
-    ------
-    ConfigError
-        JPype or a JVM is not installed.
-    """
-    with _starting:
-        try:
-            jpype = import_module("jpype")
-            import_module("jpype.imports")
-        except ImportError as error:
-            raise ConfigError(
-                "JPype1 is missing; install it with: pip install 'quantum-control[jvm]'"
-            ) from error
-        if jpype.isJVMStarted():
-            return
-        wait = str(max(1, round(1e3 * timeout)))
-        properties = {
-            "sun.rmi.transport.tcp.responseTimeout": wait,
-            "sun.rmi.transport.tcp.handshakeTimeout": wait,
-            "sun.rmi.transport.tcp.readTimeout": wait,
-        }
-        try:
-            jpype.startJVM(
-                HEAP,
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xrs",  # signals are Python's
-                *(f"-D{name}={value}" for name, value in properties.items()),
-                convertStrings=True,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"no JVM can be started in this process, which JMX needs ({error}); install a Java runtime"
-                " (openjdk-17-jre-headless) or set JAVA_HOME"
-            ) from error

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from integration.local_jvm import MIB, WAY, allocating, flag_by_jcmd, jcmd, jmx_options, steps_until
@@ -23,6 +27,9 @@ pytestmark = pytest.mark.integration
 pytest.importorskip("jpype", reason="JPype1 is not installed; pip install 'quantum-control[jvm]'")
 
 OVER_JMX = True
+
+GENEROUS = 60.0
+"""Seconds: many deadlines of 3 s, and less than the two minutes for which the kernel goes on connecting."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,6 +121,53 @@ def test_a_port_that_says_nothing_is_given_up():
             JvmHeap(metric_source=f"jmx://127.0.0.1:{port}")
 
 
+def test_a_host_that_drops_what_opens_connections_is_given_up():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
+        for _ in range(3):  # the kernel drops what comes to a full queue, and the caller tries for minutes
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        began = time.monotonic()
+        with pytest.raises(SensorError, match="no answer in time"):
+            JvmHeap(metric_source=f"jmx://127.0.0.1:{full.getsockname()[1]}")
+        assert time.monotonic() < began + GENEROUS
+
+
+def test_a_stopped_jvm_is_told_within_one_deadline_and_works_again_when_it_goes_on(jvm):
+    steered = RemoteJvm(jvm.url)
+    steered.read()
+    for _ in range(2):
+        began = time.monotonic()
+        os.kill(jvm.pid, signal.SIGSTOP)
+        try:
+            for _ in range(2):  # on the connection that is open, and on a new one
+                with pytest.raises(SensorError, match="no answer in time"):
+                    steered.read()
+            with pytest.raises(ActuatorError, match="no answer in time"):
+                steered.set_flag("SoftMaxHeapSize", 400 * MIB)
+        finally:
+            os.kill(jvm.pid, signal.SIGCONT)
+        assert time.monotonic() < began + GENEROUS
+        assert steered.read().used > 0
+    steered.close()
+
+
+def test_a_host_that_it_names_and_that_drops_everything_is_given_up_too():
+    """Java connects to where the registry says by itself, without a time-out."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        calls = Jmx("jmx://127.0.0.1:1", timeout=2.0)
+        calls._connection._knock = lambda: None  # as if it had answered
+        calls.address.place = calls._connection._address.place = f"127.0.0.1:{full.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(SensorError, match="no answer in time"):
+            calls.names("java.lang:*")
+        assert time.monotonic() < began + GENEROUS
+
+
 def test_users_are_let_in_by_their_password_only_and_it_is_never_shown(tmp_path, monkeypatch):
     passwords, access = tmp_path / "password", tmp_path / "access"
     passwords.write_text("steering right-one\n")
@@ -159,5 +213,13 @@ def test_tls_is_spoken_when_asked_for(tmp_path):
         heap.apply_control(128 * MIB)
         heap.release()
         assert flag_by_jcmd(program.pid) == 128 * MIB
-        with pytest.raises(SensorError, match=r"jmx://127\.0\.0\.1"):
+        with pytest.raises(SensorError, match="wants TLS: see tls="):
             JvmHeap(metric_source=url)
+
+
+def test_a_registry_without_tls_is_told_to_have_it():
+    port = free_port()
+    with allocating((60.0, 10.0, 10.0), options=jmx_options(port)), pytest.raises(SensorError) as refusal:
+        JvmHeap(metric_source=f"jmx://127.0.0.1:{port}?tls=true")
+    assert "no TLS was agreed on" in str(refusal.value)
+    assert "jmxremote.registry.ssl=true" in str(refusal.value)

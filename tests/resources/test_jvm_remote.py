@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from quantum_control.core.errors import ActuatorError, SensorError
@@ -37,6 +39,10 @@ class FakeJmx:
             CYCLES: {"CollectionCount": 0, "CollectionTime": 0, "LastGcInfo": None},
             PAUSES: {"CollectionCount": 0, "CollectionTime": 0, "LastGcInfo": None},
         }
+
+    @contextmanager
+    def one_deadline(self):
+        yield
 
     def attributes(self, bean, names):
         if self.error:
