@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, log, nan
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.validation import by_arm
+from quantum_control.validation.comparison import Comparison, compare
 from quantum_control.validation.experiment import CALIBRATION, difference
-from quantum_control.validation.plan import UNSTEERED, WATCHED, Metric, Plan, ResourcePlan
+from quantum_control.validation.plan import UNSTEERED, WATCHED, Plan, ResourcePlan
 from quantum_control.validation.records import (
     BLOCKS,
     SETTINGS,
@@ -28,37 +27,9 @@ from quantum_control.validation.records import (
     read_rows,
     read_samples,
 )
-from quantum_control.validation.statistics import (
-    FEWEST,
-    Checks,
-    Effect,
-    FloatArray,
-    Power,
-    check,
-    effect,
-    false_positives,
-    holm,
-    power,
-)
+from quantum_control.validation.statistics import FEWEST, Power, false_positives, holm, power
 
 PILOT_FOLDER, MACHINE = "pilot", "machine.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One arm of ours against another, in one metric."""
-
-    ours: str
-    other: str
-    metric: Metric
-    effect: Effect
-    checks: Checks
-    tested: bool
-    """Whether its p-value is one of the family."""
-    differences: FloatArray
-    """One for each observation, in the order of time."""
-    corrected: float = nan
-    """p-value after Holm's correction; nan if it is not one of the family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +40,14 @@ class Analysis:
     resource: str
     mode: str
     plan: ResourcePlan
+    fingerprint: str
+    """Of the plan that the data were made by."""
     pairs: int
     """Whole pairs."""
+    planned: int
+    """Pairs of the plan."""
     excluded: int
-    """Of them, left out by the plan's rule."""
+    """Of the pairs, those left out by the plan's rule."""
     comparisons: list[Comparison]
     means: Mapping[str, Mapping[str, float]]
     """By arm and metric: the mean over its blocks."""
@@ -84,9 +59,11 @@ class Analysis:
     ends: list[End]
     """When and why it was ended early; empty if it never was."""
     power: Power | None
-    """By the pilot; None if there is none."""
+    """By the pilot; None if there is none, or too little of it."""
+    pilot: int
+    """Pairs of the pilot."""
     false_positives: tuple[int, int, float] | None
-    """Of an A/A run, over its tested metrics: significant windows, windows, and how likely as many are."""
+    """Of an A/A run, over all its metrics: significant windows, windows, and how likely as many are."""
     minutes: float
     machine: Mapping[str, Any]
     calibration: Mapping[str, Any]
@@ -101,6 +78,11 @@ class Analysis:
         """Arm that stands for leaving the resource alone."""
         return UNSTEERED if self.mode == "overhead" else self.plan.base
 
+    @property
+    def whole(self) -> bool:
+        """Whether it has the pairs of the plan: tests and intervals of a fixed length are right only then."""
+        return not self.ends and self.pairs == self.planned
+
     def comparison(self, other: str, metric: str) -> Comparison | None:
         """One of them; None if it was not made."""
         wanted = (self.ours, other, metric)
@@ -112,7 +94,7 @@ class Analysis:
         ours, metric = self.ours, self.plan.primary
         found = {
             pair: difference(metric, arms[ours].metrics[metric.name], arms[self.base].metrics[metric.name])
-            for pair, arms in by_pair(read_rows(self.folder, self.plan)).items()
+            for pair, arms in _on_time(by_pair(read_rows(self.folder, self.plan)), self.plan).items()
         }
         kept = sorted({sample.pair for sample in samples if isfinite(found.get(sample.pair, nan))})
         if not kept:
@@ -137,17 +119,21 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
     if not rows:
         raise ConfigError(f"{folder} has no whole pair")
     pairs = by_pair(rows)
-    kept = {pair: arms for pair, arms in pairs.items() if all(row.late <= of.late for row in arms.values())}
+    kept = _on_time(pairs, of)
+    minutes = sum(row.seconds for row in rows) / 60.0
+    rows = [row for arms in kept.values() for row in arms.values()]
     ours = _ours(mode, of)
     against = [arm for arm in by_arm.arms(rows, of) if arm != ours]
+    whole = _whole(kept, len(pairs), of)
     comparisons = [
-        _compare(kept, ours, other, metric, plan, of) for other in against for metric in of.metrics
+        compare(whole, ours, other, metric, plan, of) for other in against for metric in of.metrics
     ]
     # Each of the others beside the base as well, in the pairs in which it ran.
     if mode == "run":
         comparisons += [
-            _compare(kept, arm, of.base, of.primary, plan, of) for arm in against if arm != of.base
+            compare(whole, arm, of.base, of.primary, plan, of) for arm in against if arm != of.base
         ]
+    pilot = _pilot(folder / PILOT_FOLDER, of)
     wrong = None
     if mode == "aa":
         windows = [false_positives(c.differences, plan.window, plan.alpha) for c in comparisons]
@@ -157,7 +143,9 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         resource=resource,
         mode=mode,
         plan=of,
+        fingerprint=settings["plan"],
         pairs=len(pairs),
+        planned=plan.pairs,
         excluded=len(pairs) - len(kept),
         comparisons=comparisons,
         means=by_arm.means(rows, of),
@@ -165,9 +153,10 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         control=by_arm.control(rows, of),
         memory=by_arm.memory(rows, of),
         ends=read_ends(folder),
-        power=_power(folder / PILOT_FOLDER, plan, of, ours),
+        power=_power(pilot, plan, of, ours),
+        pilot=len(pilot),
         false_positives=wrong,
-        minutes=sum(row.seconds for row in rows) / 60.0,
+        minutes=minutes,
         machine=_json(folder / MACHINE),
         calibration=_json(folder / CALIBRATION),
     )
@@ -193,7 +182,10 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
     return {
         "resource": analysis.resource,
         "mode": analysis.mode,
+        "plan": analysis.fingerprint,
         "pairs": analysis.pairs,
+        "planned": analysis.planned,
+        "whole": analysis.whole,
         "excluded": analysis.excluded,
         "minutes": analysis.minutes,
         "ended_early": [asdict(end) for end in analysis.ends],
@@ -217,6 +209,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
                 "scale": c.metric.scale,
                 "better": c.metric.better,
                 "corrected_p_value": c.corrected,
+                "dropped_pairs": c.dropped,
                 **asdict(c.effect),
                 **asdict(c.checks),
             }
@@ -225,47 +218,31 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _compare(
-    pairs: Mapping[int, Mapping[str, Row]],
-    ours: str,
-    other: str,
-    metric: Metric,
-    plan: Plan,
-    of: ResourcePlan,
-) -> Comparison:
-    """Compare in the pairs that have both; the mean over a stretch is one observation."""
-    by_stretch: dict[int, list[tuple[float, bool]]] = defaultdict(list)
-    for _, arms in sorted(pairs.items()):
-        if ours in arms and other in arms:
-            one, two = arms[ours], arms[other]
-            by_stretch[one.stretch].append(
-                (
-                    difference(metric, one.metrics[metric.name], two.metrics[metric.name]),
-                    one.place < two.place,
-                )
-            )
-    observed = [
-        (np.mean([d for d, _ in each]), np.mean([f for _, f in each]) > 0.5) for each in by_stretch.values()
-    ]
-    values = np.array([value for value, _ in observed if isfinite(value)], dtype=np.float64)
-    first: NDArray[np.bool_] = np.array([f for value, f in observed if isfinite(value)], dtype=np.bool_)
-    ratio = metric.scale == "ratio"
-    found = effect(
-        values,
-        ratio=ratio,
-        alpha=plan.alpha,
-        resamples=plan.resamples,
-        planned=max(1, plan.pairs // of.stretch),
-    )
-    tested = ours == of.ours and other in plan.compared and metric.role != "other"
-    return Comparison(ours, other, metric, found, check(values, first, ratio=ratio), tested, values)
+def planned_by(folder: Path, plan: Plan) -> bool:
+    """Whether the data of a folder were made by this plan."""
+    settings = json.loads((folder / SETTINGS).read_text())
+    return bool(settings["plan"] == plan.fingerprint(settings["resource"]))
 
 
-def _power(folder: Path, plan: Plan, of: ResourcePlan, ours: str) -> Power | None:
-    if not (folder / BLOCKS).exists():
-        return None
-    pairs = by_pair(read_rows(folder, of))
-    found = _compare(pairs, ours, of.base, of.primary, plan, of)
+def _on_time(pairs: Mapping[int, Mapping[str, Row]], of: ResourcePlan) -> dict[int, Mapping[str, Row]]:
+    """Those that the plan's rule does not leave out."""
+    return {pair: arms for pair, arms in pairs.items() if all(row.late <= of.late for row in arms.values())}
+
+
+def _whole(
+    pairs: Mapping[int, Mapping[str, Row]], played: int, of: ResourcePlan
+) -> dict[int, Mapping[str, Row]]:
+    """Those of stretches that were played to their end: half a stretch is no observation like the others."""
+    return {pair: arms for pair, arms in pairs.items() if pair < played - played % of.stretch}
+
+
+def _pilot(folder: Path, of: ResourcePlan) -> dict[int, dict[str, Row]]:
+    return by_pair(read_rows(folder, of)) if (folder / BLOCKS).exists() else {}
+
+
+def _power(pilot: Mapping[int, Mapping[str, Row]], plan: Plan, of: ResourcePlan, ours: str) -> Power | None:
+    """Power of the primary test, at the level of Holm's first step: what is found whatever the others say."""
+    found = compare(_whole(_on_time(pilot, of), len(pilot), of), ours, of.base, of.primary, plan, of)
     if found.differences.size < FEWEST:
         return None
     ratio = of.primary.scale == "ratio"
@@ -273,7 +250,7 @@ def _power(folder: Path, plan: Plan, of: ResourcePlan, ours: str) -> Power | Non
         float(found.differences.std(ddof=1)),
         planned=max(1, plan.pairs // of.stretch),
         wanted=log(1.0 + plan.wanted) if ratio else plan.wanted,
-        alpha=plan.alpha,
+        alpha=plan.alpha / plan.family,
         power=plan.power,
         ratio=ratio,
     )

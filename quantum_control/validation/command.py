@@ -144,18 +144,21 @@ def _show(out: Path, folder: Path, analyses: list[Analysis], as_json: bool) -> N
 
 
 def write_report(out: Path, plan: Plan, text: str, shown: str) -> list[Analysis]:
-    """Analyse all experiments of a plan in a folder, and write the report."""
-    from quantum_control.validation.analysis import analyse, correct
-    from quantum_control.validation.report import markdown, page
+    """Analyse all experiments of a plan in a folder, and write the report; those of other plans are named."""
+    from quantum_control.validation.analysis import analyse, correct, planned_by
+    from quantum_control.validation.report import markdown, page, unlike
 
     folders = [
         path.parent
         for path in sorted(out.glob(f"*/{SETTINGS}"))
         if json.loads(path.read_text())["resource"] in plan.resources and has_pairs(path.parent)
     ]
-    analyses = correct([analyse(folder, plan) for folder in folders], plan)
-    (out / TABLE).write_text(markdown(analyses, plan, shown), encoding="utf-8")
-    (out / REPORT).write_text(page(analyses, plan, text, shown), encoding="utf-8")
+    left_out = [folder.name for folder in folders if not planned_by(folder, plan)]
+    if left_out:
+        click.echo(unlike(left_out), err=True)
+    analyses = correct([analyse(each, plan) for each in folders if each.name not in left_out], plan)
+    (out / TABLE).write_text(markdown(analyses, plan, shown, left_out), encoding="utf-8")
+    (out / REPORT).write_text(page(analyses, plan, text, shown, left_out), encoding="utf-8")
     return analyses
 
 

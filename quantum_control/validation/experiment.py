@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from math import log, nan
+from math import isfinite, log, nan
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class Watch:
     sequence: ConfidenceSequence
     _stretch: int = -1
     _values: list[float] = field(default_factory=list)
+    dropped: int = 0
+    """Pairs that had no value."""
 
     def take(self, stretch: int, ours: float, other: float) -> None:
         """Take one pair; a stretch counts once it is over."""
@@ -78,7 +80,11 @@ class Watch:
             self.sequence.take(float(np.mean(self._values)))
             self._values = []
         self._stretch = stretch
-        self._values.append(difference(self.metric, ours, other))
+        value = difference(self.metric, ours, other)
+        if isfinite(value):
+            self._values.append(value)
+        else:
+            self.dropped += 1
 
     def interval(self) -> Interval:
         """Interval that holds at every moment, as a ratio if the metric is compared by one."""
@@ -95,7 +101,8 @@ def shown(metric: Metric, found: Interval) -> Interval:
 
 def difference(metric: Metric, ours: float, other: float) -> float:
     """What is averaged over pairs: the logarithm of the ratio, or the difference; nan if there is none."""
-    ours, other = max(ours, metric.floor), max(other, metric.floor)
+    if metric.floor > 0.0:  # without one a difference may be of figures below 0
+        ours, other = max(ours, metric.floor), max(other, metric.floor)
     if metric.scale == "difference":
         return ours - other
     return log(ours / other) if ours > 0.0 and other > 0.0 else nan
@@ -236,7 +243,7 @@ class Experiment:
             tell(
                 f"{what} {pair + 1} of {pairs[-1] + 1}, {left / 60.0:.0f} min left; {name} of"
                 f" {self._mode.ours} against {self._mode.base}: [{now.low:.3g}, {now.high:.3g}]"
-                " at every moment"
+                f" at every moment{f', {watch.dropped} pairs without a value' if watch.dropped else ''}"
             )
             if stream == RUN:
                 self._look(rows)

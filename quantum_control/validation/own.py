@@ -23,7 +23,7 @@ from quantum_control.daemon.surroundings import Surroundings
 from quantum_control.terminal import EXIT_ENDED_EARLY, EXIT_INTERRUPTED, EXIT_REFUSED
 from quantum_control.validation.experiment import BlockFailedError, EndedEarlyError, Experiment, mode
 from quantum_control.validation.own_plan import Own, keep, kept, only
-from quantum_control.validation.rails import Rails
+from quantum_control.validation.rails import Rails, tolerated
 from quantum_control.validation.records import BLOCKS, End, add_end, read_ends, read_rows
 from quantum_control.validation.switchback import OwnBed
 
@@ -134,7 +134,7 @@ def _played(own: Own, bed: OwnBed) -> int:
         how = mode(of, aa=own.aa)
         if there is None:
             keep(plan, own.folder)
-        rails = Rails(plan, of, how.ours, how.base, float(of.bed["harm"]))
+        rails = Rails(plan, of, how.ours, how.base, tolerated(of))
         # An A/A run changes nothing that could do harm.
         look = (lambda _: None) if own.aa else rails.take
         seconds = of.bed["wash_in"] + of.bed["seconds"]

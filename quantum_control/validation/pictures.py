@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.validation.analysis import Analysis, Comparison
+from quantum_control.validation.analysis import Analysis
+from quantum_control.validation.comparison import Comparison
 from quantum_control.validation.records import Sample
 
 if TYPE_CHECKING:

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import log1p
+from math import isfinite, log1p
 
+from quantum_control.core.errors import ConfigError
 from quantum_control.core.watch import BETS
 from quantum_control.validation.experiment import EndedEarlyError, difference, shown
-from quantum_control.validation.plan import Plan, ResourcePlan
+from quantum_control.validation.plan import Metric, Plan, ResourcePlan
 from quantum_control.validation.records import Row, by_pair
 from quantum_control.validation.sequential import ConfidenceSequence
 
 EARLY = 50
 """Pairs at which the interval that looks for harm is tightest: harm is to be found early."""
+
+
+def tolerated(of: ResourcePlan) -> float:
+    """Relative loss of the primary metric that the plan tolerates (`bed.harm`). Unit 1.
+
+    Raises
+    ------
+    ConfigError
+        It has none, or one that is no share.
+    """
+    harm = of.bed.get("harm")
+    if isinstance(harm, bool) or not isinstance(harm, int | float) or not 0.0 <= harm < 1.0:
+        raise ConfigError(
+            f"the plan's bed.harm is {harm!r}: give the loss beyond which the experiment is ended, as a"
+            " share of 0 to 1"
+        )
+    return float(harm)
+
+
+FAILURES = "failures"
+"""Safety metric of one's own resource: share of intervals that could not be measured or set."""
 
 
 class Evidence:
@@ -40,11 +62,16 @@ class Evidence:
 class Rails:
     """Looks at each pair, and ends the experiment where ours does harm.
 
-    Two rails, each of which gives a false alarm in a whole run with a
-    probability of the plan's alpha at the most:
+    Two rails:
 
-    - the always-valid interval of the primary metric is above a loss of `harm`;
-    - errors, drops or failures (the safety metrics) rise: evidence by betting.
+    - the always-valid interval of the primary metric is above a loss of `harm`.
+      It is asymptotic. Where the loss is as large as `harm`, it gives a false
+      alarm in a run of 1000 pairs with a probability of 2 % for symmetric
+      differences; 8 and 14 % where they have a tail like that of an exponential
+      or lognormal variable (sigma 1) on the side of a gain, next to never where
+      it is on the other (tests; alpha 0.05). With a smaller loss, or none, it is less;
+    - the safety metrics (errors, drops, failures) get worse: evidence by
+      betting, with the plan's alpha at the most, whatever the distribution.
 
     Parameters
     ----------
@@ -53,7 +80,7 @@ class Rails:
     ours, base
         The arm that is judged, and the one that it is compared with.
     harm
-        Relative loss of the primary metric that is tolerated. Unit 1.
+        Relative loss of the primary metric that is tolerated (`tolerated`). Unit 1.
     """
 
     def __init__(self, plan: Plan, of: ResourcePlan, ours: str, base: str, harm: float) -> None:
@@ -62,8 +89,8 @@ class Rails:
         self._harm = harm
         self._alpha = plan.alpha
         self._cost = ConfidenceSequence(plan.alpha, EARLY)
-        self._safety = {metric.name: Evidence() for metric in of.metrics if metric.role == "safety"}
-        self._kept = 0.0  # sum of the primary metric of `base`
+        self._safety = [(metric, Evidence()) for metric in of.metrics if metric.role == "safety"]
+        self._kept = 0.0  # sum of the primary metric of `base`, over pairs that have a difference
         self._pairs = 0
 
     def take(self, rows: Sequence[Row]) -> None:
@@ -78,31 +105,55 @@ class Rails:
             self._pairs += 1
             self._look(arms[self._ours], arms[self._base])
 
+    def take_unmeasured(self, arm: str) -> None:
+        """Take a block of an arm that could not be measured: it failed, and the other did not.
+
+        Raises
+        ------
+        EndedEarlyError
+            It does harm.
+        """
+        for metric, evidence in self._safety:
+            if metric.name == FAILURES:
+                self._bet(metric, evidence, 1.0 if arm == self._ours else -1.0)
+
     def _look(self, ours: Row, base: Row) -> None:
         metric = self._of.primary
-        self._kept += base.metrics[metric.name]
-        self._cost.take(difference(metric, ours.metrics[metric.name], base.metrics[metric.name]))
-        found = self._cost.interval()
-        ratio = metric.scale == "ratio"
-        tolerated = log1p(self._harm) if ratio else self._harm * self._kept / self._pairs
-        if found.low > tolerated:
-            told = shown(metric, found)
-            what = "times" if ratio else "above"
+        value = difference(metric, ours.metrics[metric.name], base.metrics[metric.name])
+        if isfinite(value):  # the report counts those that are not
+            self._kept += base.metrics[metric.name]
+            self._cost.take(value)
+            self._compare(metric)
+        for safety, evidence in self._safety:
+            self._bet(safety, evidence, _relative(ours.metrics, base.metrics, safety))
+
+    def _bet(self, safety: Metric, evidence: Evidence, lost: float) -> None:
+        if evidence.take(lost) >= len(self._safety) / self._alpha:
+            changed = "risen" if safety.better == "lower" else "fallen"
             raise EndedEarlyError(
-                f"steering does harm: {metric.name} is {told.low:.3g} to {told.high:.3g} {what} that of"
-                f" {self._base} after {self._pairs} pairs, with {100.0 * (1.0 - self._alpha):g} % at every"
-                f" moment; {100.0 * self._harm:g} % more was tolerated"
+                f"steering does harm: {safety.name} have {changed}, after {self._pairs} pairs (p <"
+                f" {self._alpha:g} at every moment)"
             )
-        for name, evidence in self._safety.items():
-            grown = evidence.take(_relative(ours.metrics, base.metrics, name))
-            if grown >= len(self._safety) / self._alpha:
-                raise EndedEarlyError(
-                    f"steering does harm: {name} have risen, after {self._pairs} pairs (p <"
-                    f" {self._alpha:g} at every moment)"
-                )
+
+    def _compare(self, metric: Metric) -> None:
+        found = self._cost.interval()
+        ratio, lower = metric.scale == "ratio", metric.better == "lower"
+        change = self._harm if lower else -self._harm
+        bound = log1p(change) if ratio else change * self._kept / self._cost.count
+        if not (found.low > bound if lower else found.high < bound):
+            return
+        told = shown(metric, found)
+        raise EndedEarlyError(
+            f"steering does harm: {metric.name} is {told.low:.3g} to {told.high:.3g}"
+            f" {'times' if ratio else 'above'} that of {self._base} after {self._pairs} pairs, with"
+            f" {100.0 * (1.0 - self._alpha):g} % at every moment; {100.0 * self._harm:g} %"
+            f" {'more' if lower else 'less'} was tolerated"
+        )
 
 
-def _relative(ours: Mapping[str, float], base: Mapping[str, float], name: str) -> float:
-    """(a - b)/(a + b) of two rates that are 0 or more; 0 where there is nothing to compare."""
-    both = ours[name] + base[name]
-    return (ours[name] - base[name]) / both if both > 0.0 else 0.0
+def _relative(ours: Mapping[str, float], base: Mapping[str, float], metric: Metric) -> float:
+    """(a - b)/(a + b) of two rates that are 0 or more, as a loss; 0 where there is nothing to compare."""
+    one, two = ours[metric.name], base[metric.name]
+    both = one + two
+    lost = one - two if metric.better == "lower" else two - one
+    return lost / both if both > 0.0 else 0.0

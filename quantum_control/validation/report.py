@@ -6,11 +6,13 @@ import html
 import json
 import time
 from collections.abc import Sequence
-from math import isnan
+from math import isinf, isnan
 
 from quantum_control.validation import pictures, summary
-from quantum_control.validation.analysis import Analysis, Comparison
+from quantum_control.validation.analysis import Analysis
+from quantum_control.validation.comparison import Comparison
 from quantum_control.validation.plan import Plan
+from quantum_control.validation.statistics import Power
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -42,28 +44,36 @@ MODES = {
 }
 
 
-def markdown(analyses: Sequence[Analysis], plan: Plan, command: str) -> str:
-    """Everything but the pictures."""
+FEWEST_FALSE = 1.0
+"""False positives that are to be expected, below which their rate says nothing."""
+
+
+def markdown(analyses: Sequence[Analysis], plan: Plan, command: str, left_out: Sequence[str] = ()) -> str:
+    """Everything but the pictures; `left_out` are folders with data of another plan."""
     lines = ["# Validation", "", f"`{command}`.", ""]
+    lines += [unlike(left_out), ""] if left_out else []
     for head, rows in _short(analyses, plan):
         lines += [*map(_row, [head, ["---"] * len(head), *rows]), ""]
     for analysis in analyses:
         lines += [f"## {analysis.plan.title}{MODES[analysis.mode]}", ""]
         lines += [f"{line}" for line in _prose(analysis, plan)]
         lines += ["", _row(HEAD), _row(["---"] * len(HEAD))]
-        lines += [_row(_cells(one)) for one in analysis.comparisons]
+        lines += [_row(_cells(one, analysis, plan)) for one in analysis.comparisons]
         lines += ["", *_means(analysis), ""]
     return "\n".join(lines)
 
 
-def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> str:
+def page(
+    analyses: Sequence[Analysis], plan: Plan, text: str, command: str, left_out: Sequence[str] = ()
+) -> str:
     """Everything, in HTML."""
     parts = [f"<h1>Validation</h1><p><code>{html.escape(command)}</code></p>"]
+    parts += [f"<p>{html.escape(unlike(left_out))}</p>"] if left_out else []
     parts += [_table(head, rows) for head, rows in _short(analyses, plan)]
     for analysis in analyses:
         parts.append(f"<h2>{html.escape(analysis.plan.title + MODES[analysis.mode])}</h2>")
         parts += [f"<p>{html.escape(line)}</p>" for line in _prose(analysis, plan) if line]
-        parts.append(_table(HEAD, [_cells(one) for one in analysis.comparisons]))
+        parts.append(_table(HEAD, [_cells(one, analysis, plan) for one in analysis.comparisons]))
         head, rows = _mean_rows(analysis)
         parts.append(_table(head, rows))
         shown = [one for one in analysis.comparisons if one.ours == analysis.ours]
@@ -87,37 +97,46 @@ def page(analyses: Sequence[Analysis], plan: Plan, text: str, command: str) -> s
     )
 
 
+def unlike(left_out: Sequence[str]) -> str:
+    """What the report leaves out."""
+    return f"Left out, since their data were made by another plan: {', '.join(left_out)}."
+
+
 def _short(analyses: Sequence[Analysis], plan: Plan) -> list[summary.Table]:
     """A line for each experiment."""
-    tables = [summary.effects(analyses, plan), summary.costs(analyses)]
+    tables = [summary.effects(analyses, plan), summary.costs(analyses), summary.again(analyses)]
     return [(head, rows) for head, rows in tables if rows]
 
 
 def _prose(analysis: Analysis, plan: Plan) -> list[str]:
-    observations = "" if analysis.plan.stretch == 1 else f", {analysis.plan.stretch} to an observation"
+    stretch, alpha = analysis.plan.stretch, plan.alpha
+    observations = "" if stretch == 1 else f", {stretch} to an observation"
+    rest = analysis.pairs % stretch
+    over = f"; the last {rest} are no whole observation and are not compared" if rest else ""
+    late = "" if isinf(analysis.plan.late) else f"; {analysis.excluded} left out by the plan's rule"
     lines = [
-        f"{analysis.pairs} of {plan.pairs} planned pairs{observations}; {analysis.excluded} left out by the"
-        f" plan's rule; {analysis.minutes:.1f} minutes of blocks. Effects are ratios of ours to the other"
-        f" (differences where a metric may be 0), with {100.0 * (1.0 - plan.alpha):g} % intervals."
-        f" Plan {plan.fingerprint(analysis.resource)[:16]}, seed {plan.seed_of(analysis.resource)}."
+        f"{analysis.pairs} of {plan.pairs} planned pairs{observations}{over}{late}; {analysis.minutes:.1f}"
+        " minutes of blocks. Effects are ratios of ours to the other (differences where a metric may be 0),"
+        f" with {100.0 * (1.0 - alpha):g} % intervals. Pairs without a value, such as a ratio with a block of"
+        " 0, are counted beside n. Better or worse is said of planned tests only, where p after Holm's"
+        f" correction is below {alpha:g}. Plan {analysis.fingerprint[:16]}, seed"
+        f" {plan.seed_of(analysis.resource)}."
     ]
+    if not analysis.whole:
+        lines.append(
+            "This run has not the pairs of the plan: interval and p are those of a fixed number of pairs and"
+            ' hold for whole runs. Go by "at every moment".'
+        )
     lines += [
         f"Ended early after {end.pairs} pairs, {time.strftime('%F %T', time.localtime(end.time))}: {end.why}."
         for end in analysis.ends
     ]
     if analysis.power is not None:
-        found = analysis.power
-        lines.append(
-            f"Power, by a pilot of {plan.pilot} pairs: the plan finds a {analysis.plan.primary.name} of"
-            f" {found.detectable:.3f} times the default's with a probability of {plan.power:g}; a change of"
-            f" {plan.wanted:g} would take {found.needed:.0f} observations."
-        )
+        lines.append(_power(analysis, plan, analysis.power))
+    elif analysis.pilot:
+        lines.append(f"Power: none, since a pilot of {analysis.pilot} pairs has too few observations.")
     if analysis.false_positives is not None:
-        wrong, made, chance = analysis.false_positives
-        lines.append(
-            f"False positives: {wrong} of {made} tests of {plan.window} observations at {plan.alpha:g}; so"
-            f" many or more come with a probability of {chance:.2g}, metrics of a block taken as independent."
-        )
+        lines.append(_false_positives(analysis, plan, *analysis.false_positives))
     for arm, (share, step) in analysis.control.items():
         held = f", {analysis.memory[arm] / 1024.0:.0f} KiB of memory" if arm in analysis.memory else ""
         lines.append(
@@ -128,34 +147,50 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
     return lines
 
 
-def _cells(one: Comparison) -> list[str]:
+def _power(analysis: Analysis, plan: Plan, found: Power) -> str:
+    primary = analysis.plan.primary
+    least = (
+        f"of {found.detectable:.3f} times" if primary.scale == "ratio" else f"{found.detectable:.3g} above"
+    )
+    return (
+        f"Power, by a pilot of {analysis.pilot} pairs: the plan finds a {primary.name} {least} that of"
+        f" {analysis.base}, with a probability of {plan.power:g} at {plan.alpha:g}/{plan.family}, the level"
+        f" of Holm's first step; a change of {plan.wanted:g} would take {found.needed:.0f} observations. Arms"
+        " that take turns have fewer pairs and find less."
+    )
+
+
+def _false_positives(analysis: Analysis, plan: Plan, wrong: int, made: int, chance: float) -> str:
+    apart = sum(one.differs for one in analysis.comparisons)
+    whole = f"{apart} of {len(analysis.comparisons)} intervals leave out that there is no difference."
+    if made * plan.alpha < FEWEST_FALSE:
+        return (
+            f"False positives: {wrong} of {made} tests of {plan.window} observations, which are too few for a"
+            f" rate of {plan.alpha:g}; what this run shows are effects and intervals. {whole}"
+        )
+    return (
+        f"False positives: {wrong} of {made} tests of {plan.window} observations at {plan.alpha:g}; so many"
+        f" or more come with a probability of {chance:.2g}, metrics of a block taken as independent. {whole}"
+    )
+
+
+def _cells(one: Comparison, analysis: Analysis, plan: Plan) -> list[str]:
     found = one.effect
-    stars = "better" if _better(one) else ("worse" if _worse(one) else "")
+    # By a test that is looked at once, and so of whole runs.
+    verdict = one.verdict(plan.alpha) if analysis.whole else ""
     return [
         one.ours,
         one.other,
         f"{one.metric.name}{'' if one.metric.role == 'other' else f' ({one.metric.role})'}",
-        f"{_number(found.value)} {stars}".strip(),
+        f"{_number(found.value)} {verdict}".strip(),
         f"[{_number(found.low)}, {_number(found.high)}]",
-        str(found.count),
+        f"{found.count}{f' ({one.dropped} pairs without a value)' if one.dropped else ''}",
         _p(found.p_value),
         _p(one.corrected) if one.tested else "",
         f"{found.rank_biserial:+.2f}",
         f"{found.dz:+.2f}",
         f"[{_number(found.always_low)}, {_number(found.always_high)}]",
     ]
-
-
-def _better(one: Comparison) -> bool:
-    neutral = 1.0 if one.metric.scale == "ratio" else 0.0
-    lower = one.metric.better == "lower"
-    return one.effect.high < neutral if lower else one.effect.low > neutral
-
-
-def _worse(one: Comparison) -> bool:
-    neutral = 1.0 if one.metric.scale == "ratio" else 0.0
-    lower = one.metric.better == "lower"
-    return one.effect.low > neutral if lower else one.effect.high < neutral
 
 
 def _checks(analysis: Analysis) -> tuple[Sequence[str], list[list[str]]]:

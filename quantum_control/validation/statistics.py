@@ -17,6 +17,9 @@ from quantum_control.validation.sequential import ConfidenceSequence
 
 FloatArray = NDArray[np.float64]
 
+Stretch = tuple[FloatArray, NDArray[np.bool_]]
+"""Of one observation: the differences of its pairs, and in which of them ours came first."""
+
 FEWEST = 6
 """Observations below which there is no interval and no test: 2^-5 is the least two-sided p-value of five."""
 
@@ -54,7 +57,7 @@ class Checks:
     order_effect: float
     """Ratio (or difference) of the effect where the arm ran before the other to that where it ran after."""
     order_p_value: float
-    """Of the Mann-Whitney test between the two."""
+    """Of the signed-rank test over stretches that have both; Mann-Whitney's if a stretch is a pair."""
     trend_p_value: float
     """Of Spearman's correlation with time."""
     autocorrelation: float
@@ -128,32 +131,49 @@ def _rank_biserial(differences: FloatArray) -> float:
     return float(np.sum(ranks * np.sign(signed)) / ranks.sum())
 
 
-def check(differences: FloatArray, first: NDArray[np.bool_], *, ratio: bool) -> Checks:
-    """Look for what should not be there, in the order of time.
+def check(stretches: Sequence[Stretch], *, ratio: bool) -> Checks:
+    """Look for what should not be there.
 
     Parameters
     ----------
-    differences
-        As for `effect`, ascending in time.
-    first
-        Whether the arm ran before the one that it is compared with, likewise.
+    stretches
+        Each one observation, ascending in time, and none of them empty; finite.
     ratio
         As for `effect`.
     """
-    from scipy.stats import mannwhitneyu, spearmanr
+    from scipy.stats import spearmanr
 
-    before, after = differences[first], differences[~first]
-    order, order_p = nan, nan
-    if min(before.size, after.size) >= FEWEST:
-        order = float(before.mean() - after.mean())
-        order = exp(order) if ratio else order
-        order_p = float(mannwhitneyu(before, after).pvalue)
+    order, order_p = carry_over(stretches)
+    differences = np.array([values.mean() for values, _ in stretches], dtype=np.float64)
     trend_p = correlation = nan
     if differences.size >= FEWEST and np.ptp(differences) > 0.0:
         trend_p = float(spearmanr(np.arange(differences.size), differences).pvalue)
         centred = differences - differences.mean()
         correlation = float(centred[1:] @ centred[:-1] / (centred @ centred))
-    return Checks(order, order_p, trend_p, correlation)
+    return Checks(exp(order) if ratio else order, order_p, trend_p, correlation)
+
+
+def carry_over(stretches: Sequence[Stretch]) -> tuple[float, float]:
+    """What it makes whether the arm comes first, and the p-value of that; nan if there are too few.
+
+    Pairs of one stretch depend on each other, so that each stretch gives one
+    value: the mean of its pairs in which the arm came first, less that of the others.
+    """
+    from scipy.stats import mannwhitneyu, wilcoxon
+
+    if all(values.size == 1 for values, _ in stretches):
+        before, after = (
+            np.array([values[0] for values, first in stretches if first[0] == wanted], dtype=np.float64)
+            for wanted in (True, False)
+        )
+        if min(before.size, after.size) < FEWEST:
+            return nan, nan
+        return float(before.mean() - after.mean()), float(mannwhitneyu(before, after).pvalue)
+    both = [(values, first) for values, first in stretches if first.any() and not first.all()]
+    each = np.array([values[first].mean() - values[~first].mean() for values, first in both])
+    if each.size < FEWEST:
+        return nan, nan
+    return float(each.mean()), float(wilcoxon(each).pvalue) if each.any() else 1.0
 
 
 def holm(p_values: Sequence[float], family: int) -> list[float]:

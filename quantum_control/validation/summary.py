@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantum_control.validation.analysis import Analysis, Comparison
+from quantum_control.validation.analysis import Analysis
+from quantum_control.validation.comparison import Comparison
 from quantum_control.validation.plan import Plan
 
 Table = tuple[list[str], list[list[str]]]
@@ -18,10 +19,10 @@ def effects(analyses: Sequence[Analysis], plan: Plan) -> Table:
         [
             each.plan.title,
             each.plan.primary.name,
-            str(each.pairs),
-            *(_cell(each.comparison(other, each.plan.primary.name)) for other in plan.compared),
+            _pairs(each),
+            *(_cell(each, each.comparison(other, each.plan.primary.name)) for other in plan.compared),
             ", ".join(
-                f"{metric.name} {_cell(each.comparison(each.base, metric.name))}"
+                f"{metric.name} {_cell(each, each.comparison(each.base, metric.name))}"
                 for metric in each.plan.tested
                 if metric.role == "safety"
             ),
@@ -39,10 +40,9 @@ def costs(analyses: Sequence[Analysis]) -> Table:
         [
             each.plan.title,
             each.plan.primary.name,
-            str(each.pairs),
-            _cell(each.comparison(each.base, each.plan.primary.name)),
-            f"{100.0 * each.control[each.ours][0]:.2g} % here, {100.0 * each.control[each.ours][1]:.2g} % at"
-            " one step a second",
+            _pairs(each),
+            _cell(each, each.comparison(each.base, each.plan.primary.name)),
+            _core(each),
         ]
         for each in analyses
         if each.mode == "overhead"
@@ -50,9 +50,36 @@ def costs(analyses: Sequence[Analysis]) -> Table:
     return head, rows
 
 
-def _cell(one: Comparison | None) -> str:
+def again(analyses: Sequence[Analysis]) -> Table:
+    """What a difference is where there is none: each metric of A/A runs."""
+    head = ["resource", "metric", "pairs", "one arm against itself"]
+    rows = [
+        [each.plan.title, metric.name, _pairs(each), _cell(each, each.comparison(each.base, metric.name))]
+        for each in analyses
+        if each.mode == "aa"
+        for metric in each.plan.metrics
+    ]
+    return head, rows
+
+
+def _pairs(each: Analysis) -> str:
+    return str(each.pairs) if each.pairs == each.planned else f"{each.pairs} of {each.planned}"
+
+
+def _core(each: Analysis) -> str:
+    if each.ours not in each.control:
+        return "not measured"
+    share, step = each.control[each.ours]
+    return f"{100.0 * share:.2g} % here, {100.0 * step:.2g} % at one step a second"
+
+
+def _cell(each: Analysis, one: Comparison | None) -> str:
+    """Effect and interval; that of every moment where the run has not the pairs of the plan."""
     if one is None:
         return "not made"
     found = one.effect
     sign = "+" if one.metric.scale == "difference" else ""
-    return f"{found.value:{sign}.3g} [{found.low:{sign}.3g}, {found.high:{sign}.3g}]"
+    low, high, kind = found.low, found.high, ""
+    if not each.whole:
+        low, high, kind = found.always_low, found.always_high, ", at every moment"
+    return f"{found.value:{sign}.3g} [{low:{sign}.3g}, {high:{sign}.3g}]{kind}"

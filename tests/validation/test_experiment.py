@@ -122,8 +122,8 @@ def test_a_block_that_fails_again_and_again_ends_the_run_and_keeps_what_is_there
 
 def test_progress_tells_the_time_left_and_an_interval_that_holds_at_every_moment(tmp_path):
     lines = []
-    run(tmp_path, 30, tell=lines.append)
-    assert lines[8].startswith("pair 1 of 30, ")
+    run(tmp_path, 40, tell=lines.append)
+    assert lines[8].startswith("pair 1 of 40, ")
     assert "min left" in lines[-1]
     low, high = (float(x) for x in lines[-1].split("[")[1].split("]")[0].split(","))
     assert low < 0.8 < high < 1.0
