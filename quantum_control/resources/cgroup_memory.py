@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.group_files import GroupFiles
 from quantum_control.resources.idle_memory import IdleMemory
 from quantum_control.resources.memory_need import FEEL, MemoryNeed, MemoryReading
 from quantum_control.resources.stock import Stock
-from quantum_control.sources.cgroups import FILES, FIXED, MAPPED, REFAULTED, MemoryGroup, memory_group
+from quantum_control.sources.cgroups import FIXED, MAPPED, REFAULTED, MemoryGroup, memory_group
 from quantum_control.sources.pressure import Pressure, Stalled
 from quantum_control.sources.touched import TouchedMemory
 
@@ -31,6 +30,9 @@ RESERVE = 16 << 20
 
 RESERVE_SHARE = 0.1
 """The same as a share of it."""
+
+HANDS_OFF_SECONDS = 300.0
+"""Seconds for which a limit set by somebody else is left alone."""
 
 GROWTHS = 4.0
 """The same in growths of it in one interval: a hard limit is not to be run into while it is in force."""
@@ -60,6 +62,9 @@ class CgroupMemory(Resource):
         Largest size; the limit found, or the machine's memory, by default.
     group
         The group itself, instead of a process of it.
+    hands_off
+        Seconds for which a limit that somebody else has set is left alone. From
+        then on no size is above it, and it is what is put back.
     clock
         Seconds.
 
@@ -80,20 +85,26 @@ class CgroupMemory(Resource):
         min_bytes: int = 1 << 20,
         max_bytes: int | None = None,
         group: MemoryGroup | None = None,
+        hands_off: float = HANDS_OFF_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not 0.0 <= hands_off < inf:
+            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
         if group is None:
             if process_id is None:
                 raise ConfigError("CgroupMemory needs the process_id of somebody in the group")
             group = memory_group(process_id)
         self.group = group
         self.min_size = min_bytes
-        self._usage, self._limit = (group.folder / name for name in FILES[group.version])
+        self._files = GroupFiles(group)
+        self._limit = self._files.limit
         self._pressure = Pressure(group.pressure)
         file = group.pressure.with_name("io.pressure")
         self._disk = Pressure(file) if file.exists() else None
         self._clock = clock
-        self._original = self._read(self._limit)  # as the kernel writes it: a number or "max"
+        self._hands_off = hands_off
+        self._theirs_until = -inf
+        self._original = self._files.setting()
         self._left = self._original  # what the limit was when we last let go of it
         self._found = self._most() if max_bytes is None else max_bytes
         self.max_size = self._found
@@ -123,8 +134,8 @@ class CgroupMemory(Resource):
         self._notice_others()
         now, stalled = self._clock(), self._pressure.read()
         disk = self._disk.read().some if self._disk else 0.0
-        usage = self._number(self._usage)
-        stat = self._stat()
+        usage = self._files.usage()
+        stat = self._files.stat()
         version = self.group.version
         fixed = sum(stat.get(name, 0) for name in FIXED[version])
         refaults = sum(stat.get(name, 0) for name in REFAULTED[version]) * PAGE
@@ -144,32 +155,43 @@ class CgroupMemory(Resource):
             idle=self._idle.update(usage - fixed, stat.get(MAPPED[version], 0), taken),
         )
         need = self._need.update(self._reading, taken)
-        if usage > self._size and not taken:
+        if usage > self._size and not taken and not self._theirs:
             self._bound()  # the size was kept: what has grown beyond it since is taken again
         demand = self._stock.demand(min(need, self._found), self._size)
         return ResourceState.from_demand(demand, size=self._size)
 
     def get_metrics(self) -> dict[str, float]:
-        """What was measured last: bytes, and the share of the time that stalled."""
+        """What was measured last: bytes, and the share of the time that stalled.
+
+        `set_by_hand`: 1 while a limit set by somebody else is left alone.
+        """
+        by_hand = {"set_by_hand": float(self._theirs)}
         if self._reading is None:
-            return {}
-        return {
+            return by_hand
+        return by_hand | {
             "usage_bytes": float(self._reading.usage),
             "floor_bytes": float(self._reading.floor),
             "refaulted_bytes": float(self._reading.refaulted),
             "stalled_ratio": self._reading.stalled / max(self._reading.seconds, 1e-9),
         }
 
+    @property
+    def _theirs(self) -> bool:
+        """Whether a limit set by somebody else is being left alone."""
+        return self._theirs_until > self._clock()
+
     def _notice_others(self) -> None:
-        found = self._read(self._limit)
+        found = self._files.setting()
         if found == self._left:
             return
         _log.warning(
-            "%s was set to %s by somebody else, not %s as it was left; theirs is what will be restored",
+            "%s was set to %s by somebody else, not %s as it was left; left alone for %g s, and restored",
             self._limit,
             found,
             self._left,
+            self._hands_off,
         )
+        self._theirs_until = self._clock() + self._hands_off
         # Theirs is the original from now on, and what they allow is in force.
         self._original = self._left = found
         self._size = self._found = min(self._most(), self.max_size or self._most())
@@ -182,10 +204,18 @@ class CgroupMemory(Resource):
 
         Raises
         ------
+        SafetyError
+            Somebody else has set it within the last `hands_off` seconds.
         ActuatorError
             The kernel did not take it, or could not take that much; the setting
             found is in force.
         """
+        self._notice_others()
+        if new_size < self._found and self._theirs:
+            raise SafetyError(
+                f"{self._limit} was set to {self._original} by somebody else"
+                f" and is left alone for another {self._theirs_until - self._clock():.0f} s"
+            )
         if new_size >= self._found:
             self._set_back()
             self._size = self._found
@@ -196,39 +226,29 @@ class CgroupMemory(Resource):
 
     def _bound(self) -> None:
         """Go as far down to the size as may be in this interval."""
-        usage = self._number(self._usage)
+        usage = self._files.usage()
         target = max(self._size, self._floor, usage - self._need.take) // PAGE * PAGE
         if self.group.version == 2:
             # What it may grow by until the next step is part of the bound, where it has not to shrink.
-            self._write(str(target if target < usage else max(self._size, self._floor) // PAGE * PAGE))
-            self._left = self._read(self._limit)
+            self._files.set(str(target if target < usage else max(self._size, self._floor) // PAGE * PAGE))
+            self._left = self._files.setting()
         elif target < usage:
             try:
                 # The kernel gives up at the first look that finds nothing; the next one goes on from there.
                 left, before = usage, inf
                 while target < left <= before - FEEL:
-                    self._write(str(target))
-                    before, left = left, self._number(self._usage)
+                    self._files.set(str(target))
+                    before, left = left, self._files.usage()
             finally:
                 self._set_back()
-        self._taken = max(0, usage - self._number(self._usage))
+        self._taken = max(0, usage - self._files.usage())
 
     def _set_back(self) -> None:
-        if self._read(self._limit) != self._original:
-            self._write(self._original)
-        self._left = self._read(self._limit)
+        if self._files.setting() != self._original:
+            self._files.set(self._original)
+        self._left = self._files.setting()
         if self._left != self._original:
             raise ActuatorError(f"{self._limit} is {self._left}, not {self._original} as it was found")
-
-    def _write(self, value: str) -> None:
-        try:
-            self._limit.write_text(value, encoding="ascii")
-        except OSError as error:
-            if error.errno == errno.EBUSY:  # version 1: so much cannot be taken, and nothing has changed
-                return
-            refused = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
-            hint = "; it takes root, or a group that is delegated to you" if refused else ""
-            raise ActuatorError(f"{self._limit} cannot be set to {value}: {error.strerror}{hint}") from error
 
     # ---- originals --------------------------------------------------------------------------------
 
@@ -253,8 +273,9 @@ class CgroupMemory(Resource):
         self._set_back()
 
     def release(self) -> None:
-        """Put the setting found back, if the group is still there."""
+        """Put the setting found back, if the group is still there; one that somebody else has set stays."""
         with suppress(SensorError):
+            self._notice_others()
             self._set_back()
 
     def __enter__(self) -> Self:
@@ -265,8 +286,6 @@ class CgroupMemory(Resource):
     ) -> None:
         self.release()
 
-    # ---- files ------------------------------------------------------------------------------------
-
     def _most(self) -> int:
         """Bytes that the group may have as it was found."""
         machine = PAGE * os.sysconf("SC_PHYS_PAGES")
@@ -275,21 +294,6 @@ class CgroupMemory(Resource):
     def _unlimited(self) -> bool:
         # Version 1 writes the largest number of pages in bytes for "no limit".
         return self._original == "max" or int(self._original) >= (1 << 63) - 2 * PAGE
-
-    def _stat(self) -> dict[str, int]:
-        lines = self._read(self.group.folder / "memory.stat").splitlines()
-        return {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
-
-    def _number(self, path: Path) -> int:
-        return int(self._read(path))
-
-    def _read(self, path: Path) -> str:
-        try:
-            return path.read_text(encoding="ascii").strip()
-        except OSError as error:
-            if not self.group.folder.exists():
-                raise GoneError(f"there is no control group {self.group.folder} any more") from error
-            raise SensorError(f"{path} cannot be read ({error.strerror}): is it a group's?") from error
 
     def __repr__(self) -> str:
         return f"<CgroupMemory of {self.group.folder}>"

@@ -6,11 +6,11 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
-from math import sqrt
+from math import inf, sqrt
 from types import TracebackType
 from typing import Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.fragmentation import Trimming
 from quantum_control.resources.stock import Stock
@@ -25,6 +25,9 @@ PAUSE = 0.005
 
 MOST = 50_000
 """Objects. Beyond it the young ones no longer fit into a processor's cache: collecting gets slower again."""
+
+HANDS_OFF_SECONDS = 300.0
+"""Seconds for which thresholds set by somebody else are left alone."""
 
 LARGEST_CHANGE = 4.0
 """Factor by which the threshold wanted may differ from the one in force: costs are guessed for near ones."""
@@ -48,6 +51,9 @@ class CpythonGc(Resource):
         Share of the time that collecting may take. Unit 1.
     pause
         Seconds that a young collection may take.
+    hands_off
+        Seconds for which thresholds that somebody else has set are left alone.
+        `release()` puts them back.
     clock
         Seconds, for pauses too.
 
@@ -66,10 +72,13 @@ class CpythonGc(Resource):
         max_objects: int = MOST,
         share: float = SHARE,
         pause: float = PAUSE,
+        hands_off: float = HANDS_OFF_SECONDS,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not 0.0 < share < 1.0 or not pause > 0.0:
             raise ConfigError(f"CpythonGc: share={share!r} must be within 0 and 1, pause={pause!r} above 0")
+        if not 0.0 <= hands_off < inf:
+            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
         self._original = gc.get_threshold()
         if not gc.isenabled() or not self._original[0]:
             raise ConfigError(
@@ -79,6 +88,8 @@ class CpythonGc(Resource):
         self.min_size = min_objects
         self.max_size = max_objects
         self._share, self._pause, self._clock = share, pause, clock
+        self._hands_off = hands_off
+        self._theirs_until = -inf
         self._left = self._original  # what we left the thresholds at
         self._stock = Stock()
         self._trimming = Trimming()
@@ -117,9 +128,7 @@ class CpythonGc(Resource):
             raise SensorError(
                 "the collector of this process was switched off; nothing is steered until it is on"
             )
-        if found != self._left:
-            _log.warning("gc thresholds were set to %s by somebody else; theirs will be restored", found)
-            self._original = self._left = found
+        self._notice_others(found)
         size, seconds = found[0], now - self._last
         share = self._collecting / seconds if seconds > 0.0 else 0.0
         change = sqrt(max(share / self._share, LARGEST_CHANGE**-2)) if self._runs else 1.0
@@ -138,7 +147,22 @@ class CpythonGc(Resource):
         return ResourceState.from_demand(self._stock.demand(wanted, size), size=size)
 
     def apply_control(self, new_size: int) -> None:
-        """Set the first threshold; the others stay as they are."""
+        """Set the first threshold; the others stay as they are.
+
+        Raises
+        ------
+        SafetyError
+            Somebody else has set them within the last `hands_off` seconds.
+        ActuatorError
+            Python does not take it.
+        """
+        self._notice_others(gc.get_threshold())
+        left = self._theirs_until - self._clock()
+        if left > 0.0 and new_size != self._left[0]:
+            raise SafetyError(
+                f"the gc thresholds were set to {self._left} by somebody else"
+                f" and are left alone for another {left:.0f} s"
+            )
         try:
             gc.set_threshold(new_size, *self._original[1:])
         except (OverflowError, ValueError) as error:
@@ -148,9 +172,21 @@ class CpythonGc(Resource):
     def get_metrics(self) -> dict[str, float]:
         """Collections and net new objects per second, share of the time, longest pause.
 
-        And of the C heap what `Trimming` tells.
+        And of the C heap what `Trimming` tells. `set_by_hand`: 1 while thresholds
+        set by somebody else are left alone.
         """
-        return dict(self._metrics)
+        return self._metrics | {"set_by_hand": float(self._theirs_until > self._clock())}
+
+    def _notice_others(self, found: tuple[int, int, int]) -> None:
+        if found == self._left:
+            return
+        self._theirs_until = self._clock() + self._hands_off
+        _log.warning(
+            "gc thresholds were set to %s by somebody else; left alone for %g s, and what is restored",
+            found,
+            self._hands_off,
+        )
+        self._original = self._left = found
 
     def freeze(self) -> int:
         """Collect, and spare what is there from later collections; for when start-up is over.

@@ -6,7 +6,7 @@ import pytest
 from core.doubles import Clock
 
 from quantum_control import QuantumController
-from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
 from quantum_control.resources.cgroup_memory import CgroupMemory
 from quantum_control.sources.cgroups import MemoryGroup
 
@@ -101,6 +101,37 @@ def test_a_change_by_somebody_else_is_told_and_becomes_the_original(files, caplo
     assert files.high == str(250 * MIB)
 
 
+def test_a_limit_set_by_somebody_else_is_left_alone_and_then_steered_below(files, caplog):
+    resource, controller, steps = steered(files, hands_off=60.0)
+    steps(40)
+    files.write("memory.high", 150 * MIB)  # below what is used: it is not to be bounded anew either
+    for _ in range(50):
+        steps(1)
+        assert files.high == str(150 * MIB)
+        assert resource.get_metrics()["set_by_hand"] == 1.0
+    with pytest.raises(SafetyError, match="by somebody else and is left alone for another"):
+        resource.apply_control(100 * MIB)
+    assert len([each for each in caplog.records if "by somebody else, not" in each.message]) == 1
+    files.write("memory.current", 145 * MIB)  # the kernel has taken the rest
+    steps(60)
+    assert resource.get_metrics()["set_by_hand"] == 0.0
+    assert int(files.high) < 150 * MIB
+    controller.stop()
+    assert files.high == str(150 * MIB)
+
+
+def test_one_set_between_two_measurements_is_noticed_before_it_is_overwritten(files):
+    resource, _, steps = steered(files)
+    steps(40)
+    files.write("memory.high", 190 * MIB)
+    with pytest.raises(SafetyError, match="by somebody else"):
+        resource.apply_control(100 * MIB)
+    resource.apply_control(resource.max_size)  # what is found there is no size of ours
+    files.write("memory.high", 180 * MIB)
+    resource.release()
+    assert files.high == str(180 * MIB)
+
+
 def test_a_snapshot_is_put_back_by_a_fresh_instance(files):
     resource, _, steps = steered(files)
     snapshot = resource.snapshot()
@@ -148,6 +179,11 @@ def test_a_kernel_without_pressure_is_told_before_anything_is_done(files):
     assert files.high == "max"
 
 
+def test_hands_off_is_seconds(files):
+    with pytest.raises(ConfigError, match="hands_off"):
+        CgroupMemory(group=files.group(), hands_off=-1.0)
+
+
 def test_without_a_process_there_is_no_group():
     with pytest.raises(ConfigError, match="process_id"):
         CgroupMemory()
@@ -155,7 +191,7 @@ def test_without_a_process_there_is_no_group():
 
 def test_its_figures_are_told(files):
     resource, _, steps = steered(files)
-    assert resource.get_metrics() == {}
+    assert resource.get_metrics() == {"set_by_hand": 0.0}
     steps(2)
     assert resource.get_metrics()["usage_bytes"] == 200 * MIB
     assert resource.get_metrics()["stalled_ratio"] == 0.0

@@ -7,8 +7,8 @@ import pytest
 from core.doubles import Clock
 
 from quantum_control import QuantumController
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
-from quantum_control.resources.cpython_gc import LARGEST_CHANGE, CpythonGc
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.resources.cpython_gc import HANDS_OFF_SECONDS, LARGEST_CHANGE, CpythonGc
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_real_collections_are_seen():
         assert resource.get_metrics()["longest_pause_seconds"] > 0.0
 
 
-def test_a_change_by_somebody_else_is_told_and_becomes_the_original(steered, caplog):
+def test_a_change_by_somebody_else_is_left_alone_told_and_becomes_the_original(steered, caplog):
     resource, clock, _ = steered
     resource.apply_control(1000)
     gc.set_threshold(900, 5, 5)
@@ -103,12 +103,29 @@ def test_a_change_by_somebody_else_is_told_and_becomes_the_original(steered, cap
     with caplog.at_level(logging.WARNING, "quantum_control"):
         resource.measure_state()
     assert "(900, 5, 5) by somebody else" in caplog.text
+    for _ in range(2):
+        assert resource.get_metrics()["set_by_hand"] == 1.0
+        with pytest.raises(SafetyError, match="left alone for another"):
+            resource.apply_control(1000)
+        clock.tick(HANDS_OFF_SECONDS / 2 - 1.0)
+    assert gc.get_threshold() == (900, 5, 5)
+    clock.tick(2.0)
+    assert resource.get_metrics()["set_by_hand"] == 0.0
     resource.apply_control(1000)
     assert gc.get_threshold() == (1000, 5, 5)
     gc.callbacks.append(resource._notice)
     resource.release()
     assert gc.get_threshold() == (900, 5, 5)
     gc.callbacks.append(resource._notice)  # the fixture releases it again
+
+
+def test_one_made_between_two_measurements_is_not_overwritten(steered):
+    resource, _, _ = steered
+    gc.set_threshold(900, 5, 5)
+    with pytest.raises(SafetyError, match=r"\(900, 5, 5\) by somebody else"):
+        resource.apply_control(1000)
+    resource.apply_control(900)
+    assert gc.get_threshold() == (900, 5, 5)
 
 
 def test_a_collector_that_is_off_stays_off():
