@@ -125,7 +125,7 @@ class Permission:
 
     def __init__(self, found: int, low: int) -> None:
         self._found = self._peak = found
-        self._low = low
+        self.low = low
         self._standing = float(found)
         self._lacking = 0.0
 
@@ -149,10 +149,10 @@ class Permission:
         if bloated and asked < self._standing:
             self._standing += FORGET * (asked - self._standing)
         self._standing = max(self._standing, asked)
-        if used > self._low:
+        if used > self.low:
             # By what connections have and not by what they may have, so that memory which only comes
             # free when they end does not make the size sink further at every step.
-            self._standing = min(self._standing, min(held or self._found, self._peak) * self._low / used)
+            self._standing = min(self._standing, min(held or self._found, self._peak) * self.low / used)
         # What is lacking is asked for on top of the next demand, as work that waits would be: the loop
         # takes all demand past the size for a backlog, and what was a backlog before for no new demand.
         demand = self._standing + min(self._lacking, self._standing)

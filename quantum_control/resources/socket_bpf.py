@@ -157,7 +157,7 @@ class SockOps(Resource):
             | {
                 "needed_bytes": max(wanted.receive, wanted.send),
                 "held_bytes": float(max(wanted.receive_held, wanted.send_held)),
-                "memory_share": used / self._low,
+                "memory_share": used / self._permission.low,
             }
             | self._counts()
         )

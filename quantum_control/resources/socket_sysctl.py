@@ -35,6 +35,7 @@ class _Sample:
     values: Values
     connections: list[Connection]
     used: int
+    low: int
 
 
 class SocketBuffers(Resource):
@@ -57,7 +58,8 @@ class SocketBuffers(Resource):
     min_bytes, max_bytes
         Bounds of the size; by default the buffer that a connection starts with,
         and what `tcp_mem` lets a single connection have in both directions
-        before the kernel saves. They can only be drawn closer.
+        before the kernel saves, which is looked at again at each measurement.
+        They can only be drawn closer.
     clock
         Any callable that returns seconds and does not run backwards.
     root
@@ -80,6 +82,7 @@ class SocketBuffers(Resource):
     """
 
     unit = "bytes"
+    max_size: int
 
     def __init__(
         self,
@@ -101,7 +104,9 @@ class SocketBuffers(Resource):
         self._most = {name: found[name][-1] for name in (RECEIVE, SEND)}
         self._found = max(self._most.values())
         self._low = tcp_memory_low()
-        self._set_bounds(min_bytes, max_bytes)
+        self._asked = min_bytes, max_bytes
+        self._set_bounds()
+        self._most_at_first = self.max_size
         self._ordered = self._found
         self._permission = Permission(self._found, self._low)
         self._last: _Sample | None = None
@@ -133,6 +138,7 @@ class SocketBuffers(Resource):
         sample = self._sysctls.inside(self._sample)
         last, self._last = self._last, sample
         self._sysctls.notice(sample.values)
+        self._heed(sample.low)
         size = float(self._size(sample.values))
         if last is None or not sample.time > last.time:
             return ResourceState.from_demand(size, size=size)  # nothing to compare with yet
@@ -148,10 +154,12 @@ class SocketBuffers(Resource):
         demand = self._permission.update(
             size, self._metrics["needed_bytes"], self._metrics["held_bytes"], wanted.bloated, sample.used
         )
-        return ResourceState.from_demand(demand, size=size)
+        return ResourceState.from_demand(min(demand, float(self.max_size)), size=size)
 
     def apply_control(self, new_size: int) -> None:
         """Let a connection's buffers grow to `new_size` bytes; the size that was found restores all numbers.
+
+        Where `tcp_mem` was lowered since the beginning, no further than it allows by now.
 
         Raises
         ------
@@ -167,8 +175,10 @@ class SocketBuffers(Resource):
             self._sysctls.restore()
             self._ordered = new_size
             return
-        if not self.min_size <= new_size <= (self.max_size or LARGEST):
-            raise ConfigError(f"new_size={new_size}: give {self.min_size} to {self.max_size} bytes")
+        most = max(self._most_at_first, self.max_size)
+        if not self.min_size <= new_size <= most:
+            raise ConfigError(f"new_size={new_size}: give {self.min_size} to {most} bytes")
+        new_size = min(new_size, self.max_size)  # whoever steers knows the bound of the beginning
         if self._sysctls.foreign:
             raise SafetyError(
                 f"{', '.join(sorted(self._sysctls.foreign))} were changed by somebody else and are left alone"
@@ -218,7 +228,25 @@ class SocketBuffers(Resource):
         """
         self.apply_control(self._found)
 
-    def _set_bounds(self, least: int | None, most: int | None) -> None:
+    def _heed(self, low: int) -> None:
+        """Follow tcp_mem, which an operator may change at any time."""
+        if low == self._low:
+            return
+        self._low = self._permission.low = low
+        before = self.max_size
+        try:
+            self._set_bounds()
+        except ConfigError:  # not even the buffer that a connection starts with
+            self.max_size = self.min_size
+        _log.warning(
+            "tcp_mem begins to save at %d bytes by now: at most %d for a connection, not %d",
+            low,
+            self.max_size,
+            before,
+        )
+
+    def _set_bounds(self) -> None:
+        least, most = self._asked
         found = self._sysctls.found
         starts = max(-(-found[name][1] * self._found // self._most[name]) for name in (RECEIVE, SEND))
         # Both directions of one connection, in the proportion that is kept, fit into the memory.
@@ -232,7 +260,9 @@ class SocketBuffers(Resource):
             )
 
     def _sample(self) -> _Sample:
-        return _Sample(self._clock(), self._sysctls.read(), connections(), tcp_memory_used())
+        return _Sample(
+            self._clock(), self._sysctls.read(), connections(), tcp_memory_used(), tcp_memory_low()
+        )
 
     def _largest(self, receive: float, send: float) -> float:
         """Size of which the two directions have these parts at most."""

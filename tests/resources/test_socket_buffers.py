@@ -90,13 +90,14 @@ class Site:
             (root / name).write_text(text)
         self.time = 0.0
         self.used = 0
+        self.low = 10**9
         self.bandwidth = 0.0
         self.queue = 0.0
         self.sent = 0
         self.granted = 0
         monkeypatch.setattr(socket_sysctl, "connections", self.connections)
         monkeypatch.setattr(socket_sysctl, "tcp_memory_used", lambda: self.used)
-        monkeypatch.setattr(socket_sysctl, "tcp_memory_low", lambda: 10**9)
+        monkeypatch.setattr(socket_sysctl, "tcp_memory_low", lambda: self.low)
 
     def numbers(self, name):
         return tuple(map(int, (self.root / name).read_text().split()))
@@ -231,6 +232,34 @@ def test_the_size_never_passes_the_limits_of_tcps_memory(site):
 def test_with_memory_without_end_a_buffer_still_fits_into_the_kernels_int(site, monkeypatch):
     monkeypatch.setattr(socket_sysctl, "tcp_memory_low", lambda: 2**45)
     assert site.resource().max_size == LARGEST
+
+
+def test_a_limit_of_tcps_memory_that_is_changed_bounds_the_size_from_then_on(site):
+    resource = site.resource()
+    controller = site.controller(resource)
+    site.bandwidth = 1e9
+    assert max(site.sizes(controller, 60)) > 100_000_000
+    site.low = 50_000_000  # 30 million and 20 million for the two directions
+    site.sizes(controller, 60)
+    assert controller.failures == 0
+    assert resource.max_size == 30_000_000
+    assert site.numbers("ipv4/tcp_rmem")[2] <= 30_000_000
+    assert resource.get_metrics()["memory_share"] == 0.0
+    site.low = 10**9
+    site.sizes(controller, 60)
+    assert site.numbers("ipv4/tcp_rmem")[2] > 30_000_000
+
+
+def test_the_memory_share_is_of_the_limit_in_force(site):
+    resource = site.resource()
+    site.used = 5_000_000
+    for low, share in ((10**9, 0.005), (10**8, 0.05), (10**5, 50.0)):
+        site.low = low
+        for _ in range(2):
+            site.time += 1.0
+            resource.measure_state()
+        assert resource.get_metrics()["memory_share"] == pytest.approx(share)
+    assert resource.max_size == resource.min_size
 
 
 def test_bounds_can_only_be_drawn_closer(site):
