@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, log, nan
@@ -24,6 +25,7 @@ from quantum_control.validation.records import (
     Sample,
     by_pair,
     read_ends,
+    read_failures,
     read_rows,
     read_samples,
 )
@@ -58,6 +60,8 @@ class Analysis:
     """By arm, where it was measured: most bytes that the objects of its control held."""
     ends: list[End]
     """When and why it was ended early; empty if it never was."""
+    failed: Mapping[str, int]
+    """Blocks of each arm that failed; the whole pair was played again."""
     power: Power | None
     """By the pilot; None if there is none, or too little of it."""
     pilot: int
@@ -153,6 +157,7 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         control=by_arm.control(rows, of),
         memory=by_arm.memory(rows, of),
         ends=read_ends(folder),
+        failed=Counter(failure.arm for failure in read_failures(folder)),
         power=_power(pilot, plan, of, ours),
         pilot=len(pilot),
         false_positives=wrong,
@@ -188,6 +193,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "whole": analysis.whole,
         "excluded": analysis.excluded,
         "minutes": analysis.minutes,
+        "failed_blocks": dict(analysis.failed),
         "ended_early": [asdict(end) for end in analysis.ends],
         "power": None if analysis.power is None else asdict(analysis.power),
         "false_positives": analysis.false_positives,
@@ -226,7 +232,11 @@ def planned_by(folder: Path, plan: Plan) -> bool:
 
 def _on_time(pairs: Mapping[int, Mapping[str, Row]], of: ResourcePlan) -> dict[int, Mapping[str, Row]]:
     """Those that the plan's rule does not leave out."""
-    return {pair: arms for pair, arms in pairs.items() if all(row.late <= of.late for row in arms.values())}
+    return {
+        pair: arms
+        for pair, arms in pairs.items()
+        if all(row.late is None or row.late <= of.late for row in arms.values())
+    }
 
 
 def _whole(

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from quantum_control.core.errors import ConfigError, unknown_name
+from quantum_control.validation.plan import BEST, ResourcePlan
 
 BEDS: Mapping[str, str] = {
     "threads": "quantum_control.validation.beds.threads:ThreadsBed",
@@ -21,6 +22,9 @@ BEDS: Mapping[str, str] = {
     "loadbalancer": "quantum_control.validation.beds.loadbalancer:LoadBalancerBed",
 }
 """Where the real part of each resource is; imported when it is used."""
+
+TIMES = frozenset({"interval", "wash_in", "seconds"})
+"""Settings of every real part."""
 
 RUN, PILOT, WARM_UP, SWEEP = range(4)
 """Streams of random numbers: what one of them draws says nothing of the others."""
@@ -68,8 +72,8 @@ class Block:
     """Processor seconds of what steers."""
     steps: int = 0
     """Steps that it took."""
-    late: float = 0.0
-    """Seconds by which the load left late, 99th percentile."""
+    late: float | None = None
+    """Seconds by which the load left late, 99th percentile, if measured."""
     course: list[tuple[float, float, float]] = field(default_factory=list)
     """Seconds into the block, size, and demand in the same unit, again and again."""
     control_memory: float | None = None
@@ -87,6 +91,13 @@ class Bed(ABC):
         As the plan has them.
     """
 
+    SETTINGS: ClassVar[frozenset[str]] = frozenset()
+    """Names of the settings that it takes, all of them."""
+    METRICS: ClassVar[frozenset[str]] = frozenset()
+    """Names of the metrics that its blocks have; a plan may do with fewer."""
+    SEARCHED: ClassVar[frozenset[str]] = frozenset({BEST})
+    """Arms whose calibration takes the turns of the run."""
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
 
@@ -94,7 +105,8 @@ class Bed(ABC):
     def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
         """Measure what the arms need to know beforehand, among it the best fixed size; JSON.
 
-        `turns` are those of the run. What is told is for people who wait.
+        `turns` are those of the run; none if no arm is `SEARCHED`.
+        What is told is for people who wait.
         """
 
     @abstractmethod
@@ -104,6 +116,14 @@ class Bed(ABC):
     @abstractmethod
     def run(self, arm: str, turn: Turn) -> Block:
         """Play a turn to an arm."""
+
+    def inputs(self) -> dict[str, str]:
+        """Say what the arrivals depend on beside plan and seed; a run goes on only with the same."""
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what it runs beside Python's libraries."""
+        return {}
 
     def __enter__(self) -> Self:
         return self
@@ -115,21 +135,42 @@ class Bed(ABC):
         """End everything that was begun."""
 
 
-def open_bed(resource: str, settings: Mapping[str, Any]) -> Bed:
+def check_bed(made: type[Bed], of: ResourcePlan, where: str) -> None:
+    """Refuse a plan whose words a bed does not know, or that lacks one.
+
+    Raises
+    ------
+    ConfigError
+        The message names them all.
+    """
+    given, measured = set(of.bed), [metric.name for metric in of.metrics]
+    wrong = [f"{where}.bed: {unknown_name('setting', name, made.SETTINGS)}" for name in given - made.SETTINGS]
+    wrong += [f"{where}.bed: {name} is missing" for name in made.SETTINGS - given]
+    wrong += [
+        f"{where}.metrics: {unknown_name('metric', name, made.METRICS)}"
+        for name in measured
+        if name not in made.METRICS
+    ]
+    if wrong:
+        raise ConfigError("\n".join(sorted(wrong)))
+
+
+def open_bed(resource: str, of: ResourcePlan) -> Bed:
     """Make the real part of a resource.
 
     Raises
     ------
     ConfigError
-        There is none, or something that it needs is missing.
+        There is none, something that it needs is missing, or its plan is wrong.
     """
     if resource not in BEDS:
         raise ConfigError(unknown_name("resource to validate", resource, BEDS))
     module, _, name = BEDS[resource].partition(":")
     try:
-        made = getattr(import_module(module), name)
+        made = cast(type[Bed], getattr(import_module(module), name))
     except ImportError as error:
         raise ConfigError(
             f"validating {resource} needs {error.name}; install it: pip install 'quantum-control[dev]'"
         ) from error
-    return cast(Bed, made(settings))
+    check_bed(made, of, f"resources.{resource}")
+    return made(of.bed)

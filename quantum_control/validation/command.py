@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, EXIT_ENDED_EARLY, EXIT_INTERRUPTED, examples, print_json
 from quantum_control.validation.bed import BEDS, open_bed
 from quantum_control.validation.experiment import Experiment, Mode
 from quantum_control.validation.experiment import mode as mode_of
+from quantum_control.validation.machine import check_libraries
 from quantum_control.validation.own_plan import Own, as_text, merged, prepare
-from quantum_control.validation.plan import Plan, committed, plan_file, read_plan
-from quantum_control.validation.records import BLOCKS, SETTINGS, has_pairs
+from quantum_control.validation.plan import Plan, ResourcePlan, committed, plan_file, read_plan
+from quantum_control.validation.records import BLOCKS, experiments
+from quantum_control.validation.tables import write
 
 if TYPE_CHECKING:  # scipy and statsmodels are loaded when there is something to analyse
     from quantum_control.validation.analysis import Analysis
-
-PLAN = "plan.toml"
 
 REPORT, TABLE = "report.html", "report.md"
 
@@ -102,19 +103,20 @@ def command(
     if resource is None or config is not None:
         if overhead or arms:
             raise ConfigError("--overhead and --arm are for the packaged experiments, not for --config")
+        check_libraries()
         _own(prepare(Path(str(config)), name, out, pairs=pairs, block=block, aa=aa, plan=own), out, as_json)
         return
     if name is not None or block is not None:
         raise ConfigError("--resource and --block are for your own resource: give its --config too")
     text = committed() if own is None else plan_file(own)
     plan = read_plan(text, "the plan" if own is None else str(own))
-    chosen = _chosen(mode_of(plan.of(resource), aa=aa, overhead=overhead), arms)
+    chosen = _chosen(plan.of(resource), mode_of(plan.of(resource), aa=aa, overhead=overhead), arms)
     folder = out / (resource if chosen.name == "run" else f"{resource}-{chosen.name}")
-    with open_bed(resource, plan.of(resource).bed) as bed:
-        experiment = Experiment(plan, resource, chosen, bed, folder)
+    check_libraries()
+    with open_bed(resource, plan.of(resource)) as bed:
+        experiment = Experiment(plan, resource, chosen, bed, folder, text=text)
         experiment.run(pairs or plan.pairs, lambda line: click.echo(line, err=True))
-    (folder / PLAN).write_text(text, encoding="utf-8")
-    shown = f"quantum-control validate RESOURCE --out {out.name}"
+    shown = _as_given()
     _show(out, folder, write_report(out, plan, text, shown), as_json)
 
 
@@ -127,7 +129,7 @@ def _own(own: Own, out: Path, as_json: bool) -> None:
         raise KeyboardInterrupt
     if code in (0, EXIT_ENDED_EARLY) and (own.folder / BLOCKS).exists():
         plan = merged(out, own)
-        shown = f"quantum-control validate --config CONFIG --resource {own.name} --out {out.name}"
+        shown = _as_given()
         _show(out, own.folder, write_report(out, plan, as_text(plan), shown), as_json)
     if code:
         sys.exit(code)
@@ -148,25 +150,38 @@ def write_report(out: Path, plan: Plan, text: str, shown: str) -> list[Analysis]
     from quantum_control.validation.analysis import analyse, correct, planned_by
     from quantum_control.validation.report import markdown, page, unlike
 
-    folders = [
-        path.parent
-        for path in sorted(out.glob(f"*/{SETTINGS}"))
-        if json.loads(path.read_text())["resource"] in plan.resources and has_pairs(path.parent)
-    ]
+    folders = [folder for folder, settings in experiments(out) if settings["resource"] in plan.resources]
     left_out = [folder.name for folder in folders if not planned_by(folder, plan)]
     if left_out:
         click.echo(unlike(left_out), err=True)
     analyses = correct([analyse(each, plan) for each in folders if each.name not in left_out], plan)
-    (out / TABLE).write_text(markdown(analyses, plan, shown, left_out), encoding="utf-8")
-    (out / REPORT).write_text(page(analyses, plan, text, shown, left_out), encoding="utf-8")
+    write(out / TABLE, markdown(analyses, plan, shown, left_out))
+    write(out / REPORT, page(analyses, plan, text, shown, left_out))
     return analyses
 
 
-def _chosen(mode: Mode, arms: tuple[str, ...]) -> Mode:
-    """Leave out the arms that were not asked for."""
+def _chosen(of: ResourcePlan, mode: Mode, arms: tuple[str, ...]) -> Mode:
+    """Have the arms that were asked for, of those that the plan describes, beside the base and ours."""
     if not arms:
         return mode
-    unknown = [arm for arm in arms if arm not in mode.others]
-    if unknown:
-        raise ConfigError(f"--arm {unknown[0]}: give some of {', '.join(sorted(set(mode.others))) or 'none'}")
+    known = sorted(set(of.arms) - {mode.base, mode.ours}) if mode.name == "run" else []
+    for arm in arms:
+        if arm not in known:
+            raise ConfigError(f"--arm {arm}: give some of {', '.join(known) or 'none'}")
     return replace(mode, others=list(dict.fromkeys(arms)))
+
+
+def _as_given() -> str:
+    """Say the command as it was given, with names of files for their paths."""
+    context = click.get_current_context()
+    said = ["quantum-control", "validate"]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.COMMANDLINE:
+            continue
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(parameter, click.Option):
+                said.append(parameter.opts[0])
+            if not isinstance(each, bool):
+                said.append(each.resolve().name if isinstance(each, Path) else str(each))
+    return shlex.join(said)

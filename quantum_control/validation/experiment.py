@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite, log, nan
 from pathlib import Path
 from typing import Any
@@ -17,16 +13,17 @@ import numpy as np
 
 from quantum_control.core.errors import QuantumControlError
 from quantum_control.validation.bed import PILOT, RUN, WARM_UP, Bed, Turn
+from quantum_control.validation.calibration import calibrated
+from quantum_control.validation.machine import add_start
 from quantum_control.validation.plan import DEFAULT, UNSTEERED, WATCHED, Metric, Plan, ResourcePlan
-from quantum_control.validation.records import Records, Row, Sample, by_pair
+from quantum_control.validation.records import Failure, Records, Row, Sample, by_pair
 from quantum_control.validation.sequential import ConfidenceSequence, Interval
+from quantum_control.validation.tables import write
 
 ATTEMPTS = 3
 """Times that a pair is played if one of its blocks fails."""
 
-CALIBRATION = "calibration.json"
-
-LIBRARIES = ("quantum-control", "numpy", "scipy", "statsmodels")
+CALIBRATION, PLAN = "calibration.json", "plan.toml"
 
 Tell = Callable[[str], object]
 
@@ -39,28 +36,12 @@ class EndedEarlyError(QuantumControlError):
     """The experiment must not go on; the block under way is not repeated."""
 
 
-def machine() -> dict[str, Any]:
-    """Say what an experiment runs on."""
-    model = "unknown"
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    found: dict[str, Any] = {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+class _AttemptError(Exception):
+    """A block of an arm failed."""
+
+    def __init__(self, arm: str, error: Exception) -> None:
+        super().__init__(arm)
+        self.arm, self.error = arm, error
 
 
 @dataclass
@@ -157,6 +138,10 @@ class Experiment:
     look
         Is shown the blocks of each pair, at first those that are there already,
         and may raise `EndedEarlyError`.
+    failed
+        Is told each failure, at first those that are there already, and may raise it too.
+    text
+        Of the plan, to be kept with the data.
     """
 
     def __init__(
@@ -167,6 +152,8 @@ class Experiment:
         bed: Bed,
         folder: Path,
         look: Callable[[Sequence[Row]], object] = lambda _: None,
+        failed: Callable[[Failure], object] = lambda _: None,
+        text: str | None = None,
     ) -> None:
         self.plan = plan
         self.of = plan.of(resource)
@@ -175,11 +162,15 @@ class Experiment:
         self._bed = bed
         self._folder = folder
         self._look = look
-        self._settings = {
+        self._failed = failed
+        self._text = text
+        inputs = bed.inputs()
+        self._settings: dict[str, Any] = {
             "resource": resource,
             "mode": mode.name,
             "others": list(mode.others),
             "plan": plan.fingerprint(resource),
+            **({"inputs": inputs} if inputs else {}),
         }
 
     def run(self, pairs: int, tell: Tell) -> Records:
@@ -193,48 +184,52 @@ class Experiment:
             The bed, or who looks at the pairs, says that it must not go on. What is there is kept.
         ConfigError
             The folder has data of something else.
+        UnwritableError
+            The data cannot be written.
         """
-        records = self._records(self._folder)
+        records = self._records(self._folder, self._mode)
         missing = [pair for pair in range(pairs) if pair not in records.pairs]
         if not missing:
             return records
+        if self._text is not None and not (self._folder / PLAN).exists():
+            write(self._folder / PLAN, self._text)
         self._look(records.rows)
-        (self._folder / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n")
-        self._bed.prepare(self._calibration(pairs, tell), self._mode.all)
-        for pair in range(self.plan.warm_up):
-            self._pair(self._turn(WARM_UP, pair), pair)
-        if self._mode.name == "run" and self.plan.pilot and not records.rows:
-            self._play(self._records(self._folder / "pilot"), PILOT, range(self.plan.pilot), tell)
-        self._play(records, RUN, missing, tell)
+        for failure in records.failures:
+            self._failed(failure)
+        add_start(self._folder, self._bed.versions())
+        searched = pairs if self._bed.SEARCHED.intersection(self._mode.all) else 0
+        turns = [self._turn(RUN, pair) for pair in range(searched)]
+        known = calibrated(self._folder / CALIBRATION, self._bed, turns, tell, begun=bool(records.rows))
+        self._bed.prepare(known, self._mode.all)
+        for number in range(self.plan.warm_up):
+            # Each of another stretch, to every arm: else some would meet their first conditions in the run.
+            self._tried(self._turn(WARM_UP, number * self.of.stretch), self._mode.all)
+        pilot = self.plan.pilot_pairs(self._settings["resource"])
+        if self._mode.name == "run" and pilot and not records.rows:
+            alone = replace(self._mode, others=())
+            self._play(self._records(self._folder / "pilot", alone), alone, PILOT, range(pilot), tell)
+        self._play(records, self._mode, RUN, missing, tell)
         return records
 
-    def _records(self, folder: Path) -> Records:
-        return Records(folder, self.of, self._settings, len(self._mode.arms(0)))
+    def _records(self, folder: Path, mode: Mode) -> Records:
+        settings = self._settings | {"others": list(mode.others)}
+        return Records(folder, self.of, settings, len(mode.arms(0)))
 
     def _turn(self, stream: int, pair: int) -> Turn:
         return Turn.of(self._seed, stream, pair, self.of.stretch)
 
-    def _calibration(self, pairs: int, tell: Tell) -> dict[str, Any]:
-        path = self._folder / CALIBRATION
-        if path.exists():
-            kept: dict[str, Any] = json.loads(path.read_text())
-            return kept
-        found = self._bed.calibrate([self._turn(RUN, pair) for pair in range(pairs)], tell)
-        path.write_text(json.dumps(found, indent=1) + "\n")
-        return found
-
-    def _play(self, records: Records, stream: int, pairs: Sequence[int], tell: Tell) -> None:
-        watch = Watch(
-            self.of.primary, ConfidenceSequence(self.plan.alpha, self.plan.pairs // self.of.stretch)
-        )
-        for early, late in _both(records.rows, self._mode):
-            watch.take(early.stretch, early.metrics[self.of.primary.name], late.metrics[self.of.primary.name])
+    def _play(self, records: Records, mode: Mode, stream: int, pairs: Sequence[int], tell: Tell) -> None:
+        planned = self.plan.pairs // self.of.stretch
+        watch = Watch(self.of.primary, ConfidenceSequence(self.plan.alpha, planned))
+        name = self.of.primary.name
+        for arms in by_pair(records.rows).values():
+            ours, base = arms[mode.ours], arms[mode.base]
+            watch.take(ours.stretch, ours.metrics[name], base.metrics[name])
         began = time.monotonic()
         for done, pair in enumerate((each for each in pairs if each not in records.pairs), 1):
-            rows, samples = self._pair(self._turn(stream, pair), pair)
-            keeps = pair % self.plan.trajectories == 0
-            records.add(rows, samples if keeps else [])
-            name = self.of.primary.name
+            turn = self._turn(stream, pair)
+            rows, samples = self._tried(turn, mode.arms(turn.stretch), records)
+            records.add(rows, samples if pair % self.plan.trajectories == 0 else [])
             by_arm = {row.arm: row.metrics[name] for row in rows}
             watch.take(rows[0].stretch, by_arm[self._mode.ours], by_arm[self._mode.base])
             left = (time.monotonic() - began) / done * (len(pairs) - done)
@@ -248,31 +243,41 @@ class Experiment:
             if stream == RUN:
                 self._look(rows)
 
-    def _pair(self, turn: Turn, pair: int) -> tuple[list[Row], list[Sample]]:
+    def _tried(
+        self, turn: Turn, arms: Sequence[str], records: Records | None = None
+    ) -> tuple[list[Row], list[Sample]]:
+        """Play one turn to all of the arms, again if a block fails; who keeps records keeps the failures."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._blocks(turn, pair)
-            except EndedEarlyError:
-                raise
-            except (OSError, QuantumControlError) as error:
+                return self._blocks(turn, arms)
+            except _AttemptError as failed:
+                error = failed.error
+                failure = Failure(turn.pair, failed.arm, time.time(), type(error).__name__, str(error))
+                if records is not None:
+                    records.fail(failure)
+                    self._failed(failure)
                 if attempt == ATTEMPTS:
                     raise BlockFailedError(
-                        f"pair {pair} failed {ATTEMPTS} times, at last: {error}; those before it are kept,"
-                        " and the same command goes on after them"
+                        f"pair {turn.pair} failed {ATTEMPTS} times, at last: {error}; those before it are"
+                        " kept, and the same command goes on after them"
                     ) from error
         raise AssertionError  # the loop returns or raises
 
-    def _blocks(self, turn: Turn, pair: int) -> tuple[list[Row], list[Sample]]:
+    def _blocks(self, turn: Turn, arms: Sequence[str]) -> tuple[list[Row], list[Sample]]:
         rows, samples = [], []
-        arms = self._mode.arms(turn.stretch)
         for place, index in enumerate(turn.order().permutation(len(arms)).tolist()):
             arm = arms[index]
             began, clock = time.time(), time.monotonic()
-            block = self._bed.run(arm, turn)
+            try:
+                block = self._bed.run(arm, turn)
+            except EndedEarlyError:
+                raise
+            except (OSError, QuantumControlError) as error:
+                raise _AttemptError(arm, error) from error
             seconds = time.monotonic() - clock
             rows.append(
                 Row(
-                    pair,
+                    turn.pair,
                     turn.stretch,
                     arm,
                     place,
@@ -285,11 +290,5 @@ class Experiment:
                     block.control_memory,
                 )
             )
-            samples += [Sample(pair, arm, *each) for each in block.course]
+            samples += [Sample(turn.pair, arm, *each) for each in block.course]
         return rows, samples
-
-
-def _both(rows: Sequence[Row], mode: Mode) -> Iterator[tuple[Row, Row]]:
-    """Blocks of ours and of the base, by pairs."""
-    for arms in by_pair(rows).values():
-        yield arms[mode.ours], arms[mode.base]

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import click
 
@@ -24,8 +25,9 @@ from quantum_control.terminal import EXIT_ENDED_EARLY, EXIT_INTERRUPTED, EXIT_RE
 from quantum_control.validation.experiment import BlockFailedError, EndedEarlyError, Experiment, mode
 from quantum_control.validation.own_plan import Own, keep, kept, only
 from quantum_control.validation.rails import Rails, tolerated
-from quantum_control.validation.records import BLOCKS, End, add_end, read_ends, read_rows
-from quantum_control.validation.switchback import OwnBed
+from quantum_control.validation.records import BLOCKS, End, Failure, add_end, read_ends, read_rows
+from quantum_control.validation.switchback import OwnBed, UnmeasuredError
+from quantum_control.validation.tables import UnwritableError
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -114,7 +116,7 @@ def experiment(own: Own, rest: Rest) -> int:
     except ActuatorError as error:
         _tell(f"quantum-control: {error}")
         return NOT_RESTORED
-    except OSError as error:
+    except (OSError, UnwritableError) as error:
         _tell(f"quantum-control: the data cannot be written: {error}; the original size is back")
         return EXIT_REFUSED
     else:
@@ -137,18 +139,25 @@ def _played(own: Own, bed: OwnBed) -> int:
         rails = Rails(plan, of, how.ours, how.base, tolerated(of))
         # An A/A run changes nothing that could do harm.
         look = (lambda _: None) if own.aa else rails.take
+        failed = (lambda _: None) if own.aa else partial(_unmeasured, rails)
         seconds = of.bed["wash_in"] + of.bed["seconds"]
         _tell(
             f"{own.name}: held at {bed.original}, steered by {own.section.physics_model}; blocks of"
             f" {of.bed['seconds']:g} s after {of.bed['wash_in']:g} s of wash-in, so that {own.pairs} pairs"
             f" take {2.0 * own.pairs * seconds / 3600.0:.2g} hours; Ctrl-C puts the original back"
         )
-        Experiment(plan, own.name, how, bed, own.folder, look).run(own.pairs, _tell)
+        Experiment(plan, own.name, how, bed, own.folder, look, failed).run(own.pairs, _tell)
     except (EndedEarlyError, BlockFailedError) as error:
         add_end(own.folder, End(time.time(), _pairs(own), str(error)))
         _tell(f"ended early: {error}")
         return EXIT_ENDED_EARLY
     return 0
+
+
+def _unmeasured(rails: Rails, failure: Failure) -> None:
+    """Count a block without a value as one that failed: else the worst ones were left out."""
+    if failure.kind == UnmeasuredError.__name__:
+        rails.take_unmeasured(failure.arm)
 
 
 def _pairs(own: Own) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +16,11 @@ from quantum_control.config_file import read_config
 from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.writer import resource_key
 from quantum_control.daemon.capabilities import missing
+from quantum_control.validation.bed import check_bed
 from quantum_control.validation.plan import Plan, ResourcePlan, plan_file, read_plan
-from quantum_control.validation.switchback import REPORTED
+from quantum_control.validation.records import experiments
+from quantum_control.validation.switchback import REPORTED, OwnBed
+from quantum_control.validation.tables import write
 
 KEPT = "plan.json"
 """The whole plan, beside the data."""
@@ -77,6 +81,7 @@ def prepare(
     text = (files("quantum_control.validation") / "own.toml").read_text(encoding="utf-8")
     template = read_plan(text, "the plan") if plan is None else read_plan(plan_file(plan), str(plan))
     whole = _planned(template, name, section, block)
+    check_bed(OwnBed, whole.of(name), f"resources.{TEMPLATE}")
     return Own(config, name, section, out / (f"{name}-aa" if aa else name), whole, pairs or whole.pairs, aa)
 
 
@@ -89,7 +94,7 @@ def only(plan: Plan, name: str, reported: Collection[str]) -> Plan:
 
 def keep(plan: Plan, folder: Path) -> None:
     """Write a plan down beside its data."""
-    (folder / KEPT).write_text(as_text(plan) + "\n", encoding="utf-8")
+    write(folder / KEPT, as_text(plan) + "\n")
 
 
 def as_text(plan: Plan) -> str:
@@ -116,7 +121,10 @@ def kept(folder: Path) -> Plan | None:
 
 def merged(out: Path, own: Own) -> Plan:
     """Plan of all experiments in a folder that differ from this one in their resource at the most."""
-    plans = [kept(path.parent) for path in sorted(out.glob(f"*/{KEPT}"))]
+    plans = []
+    for folder, _ in experiments(out):
+        with suppress(ConfigError):  # somebody else's file of that name
+            plans.append(kept(folder))
     same = {"resources"}
     alike = [
         each for each in plans if each and each.model_dump(exclude=same) == own.plan.model_dump(exclude=same)

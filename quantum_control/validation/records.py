@@ -1,58 +1,32 @@
 """Raw data of an experiment: a table with a row a block, and a description of its columns beside it.
 
 `blocks.csv` has a column for each figure, `courses.csv` a row for each sample
-of the blocks whose course is kept; `datapackage.json` says what the columns
-are (Frictionless Data Package). Rows are added by whole pairs, so that an
-interruption costs the pair under way and no other.
+of the blocks whose course is kept, `failures.csv` a row for each attempt that
+failed; `datapackage.json` says what the columns are (Frictionless Data
+Package). Rows are added by whole pairs, so that an interruption costs the pair
+under way and no other.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.validation import tables
+from quantum_control.validation.columns import FAILED, FIXED, LATER, SAMPLED
 from quantum_control.validation.plan import ResourcePlan
 
-BLOCKS, COURSES, PACKAGE, SETTINGS = "blocks.csv", "courses.csv", "datapackage.json", "settings.json"
+BLOCKS, COURSES, FAILURES = "blocks.csv", "courses.csv", "failures.csv"
+
+PACKAGE, SETTINGS = "datapackage.json", "settings.json"
 
 ENDS = "ended.jsonl"
 """One line for each time that the experiment was ended early."""
-
-FIXED = {
-    "pair": ("integer", "", "number of the pair, from 0: blocks that are compared with each other"),
-    "stretch": ("integer", "", "number of the stretch of pairs that share their conditions"),
-    "arm": ("string", "", "who served the block"),
-    "place": ("integer", "", "place in the order of the pair, from 0"),
-    "began": ("number", "s", "when, since 1970"),
-    "seconds": ("number", "s", "how long it took, wash-in and rest included"),
-    "late": ("number", "s", "how late its load left, 99th percentile"),
-    "control_cpu": ("number", "s", "processor time of what steered it"),
-    "steps": ("integer", "", "steps of what steered it"),
-    "control_memory": (
-        "number",
-        "B",
-        "what the objects of what steered it held at its end, if measured",
-    ),
-}
-"""Columns of every experiment: type, unit, and what it is."""
-
-LATER = frozenset({"control_memory"})
-"""Of them, those that data of an older version lack."""
-
-SAMPLED = {
-    "pair": FIXED["pair"],
-    "arm": FIXED["arm"],
-    "time": ("number", "s", "since the beginning of the block"),
-    "size": ("number", "", "size in force"),
-    "demand": ("number", "", "in use and waiting, in units of size"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +39,7 @@ class Row:
     place: int
     began: float
     seconds: float
-    late: float
+    late: float | None
     control_cpu: float
     steps: int
     metrics: Mapping[str, float]
@@ -81,6 +55,18 @@ class Sample:
     time: float
     size: float
     demand: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A block that failed, so that its pair was played again, or given up."""
+
+    pair: int
+    arm: str
+    time: float
+    """When; seconds since 1970."""
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +105,25 @@ class Records:
         self._arms = arms
         self._plan = plan
         self._names = [metric.name for metric in plan.metrics]
-        folder.mkdir(parents=True, exist_ok=True)
+        tables.make(folder)
         _agree(folder / SETTINGS, settings)
         columns = FIXED | {
             metric.name: ("number", metric.unit, f"{metric.title}; {metric.better} is better")
             for metric in plan.metrics
         }
-        package = {"name": folder.name, "resources": [_table(BLOCKS, columns), _table(COURSES, SAMPLED)]}
-        (folder / PACKAGE).write_text(json.dumps(package, indent=1) + "\n")
+        about = {BLOCKS: columns, COURSES: SAMPLED, FAILURES: FAILED}
+        package = {
+            "name": folder.name,
+            "resources": [tables.described(name, fields) for name, fields in about.items()],
+        }
+        tables.write(folder / PACKAGE, json.dumps(package, indent=1) + "\n")
+        for name, fields in about.items():
+            if not (folder / name).exists():
+                tables.write(folder / name, tables.as_lines([list(fields)]))
         self.rows = self._read()
         """All blocks of whole pairs, in the order in which they ran."""
+        self.failures = read_failures(folder)
+        """Blocks that failed, in the order in which they did."""
         with (folder / BLOCKS).open(encoding="utf-8") as file:
             self._with_memory = "control_memory" in file.readline().strip().split(",")
 
@@ -139,18 +134,24 @@ class Records:
 
     def add(self, rows: Sequence[Row], samples: Sequence[Sample]) -> None:
         """Add one pair; it is on the disk when this returns."""
-        _append(
-            self.folder / COURSES,
-            [
-                [each.pair, each.arm, *(f"{x:.5g}" for x in (each.time, each.size, each.demand))]
-                for each in samples
-            ],
-        )
-        _append(self.folder / BLOCKS, [self._cells(row) for row in rows])
+        cells = [
+            [each.pair, each.arm, *(f"{x:.5g}" for x in (each.time, each.size, each.demand))]
+            for each in samples
+        ]
+        tables.append(self.folder / COURSES, tables.as_lines(cells))
+        tables.append(self.folder / BLOCKS, tables.as_lines(map(self._cells, rows)))
         self.rows += rows
 
+    def fail(self, failure: Failure) -> None:
+        """Add a block that failed."""
+        cells = [failure.pair, failure.arm, f"{failure.time:.3f}", failure.kind]
+        reason = " ".join(failure.reason.split())  # a line each
+        tables.append(self.folder / FAILURES, tables.as_lines([[*cells, reason]]))
+        self.failures.append(failure)
+
     def _cells(self, row: Row) -> list[object]:
-        numbers = [f"{row.began:.3f}", f"{row.seconds:.4f}", f"{row.late:.6f}", f"{row.control_cpu:.6f}"]
+        late = "" if row.late is None else f"{row.late:.6f}"
+        numbers = [f"{row.began:.3f}", f"{row.seconds:.4f}", late, f"{row.control_cpu:.6f}"]
         metrics = [f"{row.metrics[name]:.6g}" for name in self._names]
         memory = (
             []
@@ -161,18 +162,22 @@ class Records:
 
     def _read(self) -> list[Row]:
         """Read the blocks; what an interruption has left of a pair is cut off."""
-        path = self.folder / BLOCKS
-        for name, columns in ((BLOCKS, [*FIXED, *self._names]), (COURSES, list(SAMPLED))):
-            if not (self.folder / name).exists():
-                _append(self.folder / name, [columns])
         rows = read_rows(self.folder, self._plan)
-        torn = len(rows) % self._arms
-        if not torn:
-            return rows
         # The machine went down in the middle of a write; pairs are written one after the other.
+        torn = len(rows) % self._arms
+        _cut(self.folder / BLOCKS, torn)
+        rows = rows[: len(rows) - torn]
+        # The course of a pair is written before its blocks.
+        whole = {row.pair for row in rows}
+        _cut(self.folder / COURSES, sum(sample.pair not in whole for sample in read_samples(self.folder)))
+        return rows
+
+
+def _cut(path: Path, count: int) -> None:
+    """Remove so many rows from the end of a table."""
+    if count:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[:-torn]), encoding="utf-8")
-        return rows[:-torn]
+        tables.write(path, "".join(lines[:-count]))
 
 
 def read_rows(folder: Path, plan: ResourcePlan) -> list[Row]:
@@ -186,13 +191,13 @@ def read_rows(folder: Path, plan: ResourcePlan) -> list[Row]:
             place=int(cells["place"]),
             began=float(cells["began"]),
             seconds=float(cells["seconds"]),
-            late=float(cells["late"]),
+            late=float(cells["late"]) if cells["late"] else None,
             control_cpu=float(cells["control_cpu"]),
             steps=int(cells["steps"]),
             metrics={name: float(cells[name]) for name in names},
             control_memory=float(cells["control_memory"]) if cells.get("control_memory") else None,
         )
-        for cells in _lines(folder / BLOCKS, [*FIXED, *names])
+        for cells in tables.read(folder / BLOCKS, [*FIXED, *names], LATER)
     ]
 
 
@@ -204,8 +209,7 @@ def has_pairs(folder: Path) -> bool:
 
 def add_end(folder: Path, end: End) -> None:
     """Write down that an experiment was ended early."""
-    with (folder / ENDS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(end)) + "\n")
+    tables.append(folder / ENDS, json.dumps(asdict(end)) + "\n")
 
 
 def read_ends(folder: Path) -> list[End]:
@@ -213,6 +217,32 @@ def read_ends(folder: Path) -> list[End]:
     path = folder / ENDS
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [End(**json.loads(line)) for line in lines]
+
+
+def read_failures(folder: Path) -> list[Failure]:
+    """Blocks that failed; none if the data are of a version that did not keep them."""
+    if not (folder / FAILURES).exists():
+        return []
+    return [
+        Failure(int(cells["pair"]), cells["arm"], float(cells["time"]), cells["kind"], cells["reason"])
+        for cells in tables.read(folder / FAILURES, list(FAILED))
+    ]
+
+
+def experiments(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folders of a folder that hold an experiment with a block, and its settings.
+
+    Others may hold files of the same names that are somebody else's: those are passed over.
+    """
+    for path in sorted(out.glob(f"*/{SETTINGS}")):
+        if not has_pairs(path.parent):
+            continue
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(settings, dict) and {"resource", "mode", "plan"} <= settings.keys():
+            yield path.parent, settings
 
 
 def by_pair(rows: Iterable[Row]) -> dict[int, dict[str, Row]]:
@@ -233,48 +263,17 @@ def read_samples(folder: Path) -> list[Sample]:
             float(cells["size"]),
             float(cells["demand"]),
         )
-        for cells in _lines(folder / COURSES, list(SAMPLED))
+        for cells in tables.read(folder / COURSES, list(SAMPLED))
     ]
 
 
 def _agree(path: Path, settings: Mapping[str, Any]) -> None:
     """Keep the settings with the data, and refuse data of others."""
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
+        tables.write(path, json.dumps(settings, indent=1) + "\n")
         return
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding="utf-8"))
     different = sorted(key for key in {*kept, *settings} if kept.get(key) != settings.get(key))
     if different:
         told = ", ".join(f"{key} {kept.get(key)!r}, not {settings.get(key)!r}" for key in different)
         raise ConfigError(f"{path.parent} has the data of another experiment: {told}; give another --out")
-
-
-def _table(name: str, columns: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
-    fields = [
-        {"name": column, "type": kind, "unit": unit, "description": what}
-        for column, (kind, unit, what) in columns.items()
-    ]
-    return {"name": name.removesuffix(".csv"), "path": name, "schema": {"fields": fields}}
-
-
-def _append(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    """Add rows in one write, and wait for the disk."""
-    text = "".join(",".join(map(str, row)) + "\n" for row in rows)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _lines(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a table, by its columns; a last line that was cut off by a crash is removed from the file."""
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    head, *rows = list(csv.reader(whole.splitlines())) or [[]]
-    if head not in (list(columns), [column for column in columns if column not in LATER]):
-        raise ConfigError(
-            f"{path}: its columns are {', '.join(head)}, not {', '.join(columns)}; give another --out"
-        )
-    return [dict(zip(head, cells, strict=True)) for cells in rows]

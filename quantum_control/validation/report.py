@@ -127,6 +127,9 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
             "This run has not the pairs of the plan: interval and p are those of a fixed number of pairs and"
             ' hold for whole runs. Go by "at every moment".'
         )
+    if analysis.failed:
+        told = ", ".join(f"{arm} {count}" for arm, count in sorted(analysis.failed.items()))
+        lines.append(f"Blocks that failed, and were played again with their whole pair: {told}.")
     lines += [
         f"Ended early after {end.pairs} pairs, {time.strftime('%F %T', time.localtime(end.time))}: {end.why}."
         for end in analysis.ends

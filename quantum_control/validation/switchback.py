@@ -12,12 +12,12 @@ from typing import Any
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.decision import Decision, Outcome
-from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
 from quantum_control.core.runner import Schedule
 from quantum_control.daemon.steering import Steering
-from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.experiment import EndedEarlyError
 from quantum_control.validation.footprint import controller_bytes
 from quantum_control.validation.plan import STEERED
@@ -37,6 +37,10 @@ REPORTED = (
 
 FEWEST = 0.5
 """Share of a block's steps that have to be measured."""
+
+
+class UnmeasuredError(SensorError):
+    """Too few intervals of a block could be measured; all of it counts as a failure."""
 
 
 @dataclass(slots=True)
@@ -85,6 +89,9 @@ class OwnBed(Bed):
     clock
         Seconds.
     """
+
+    SETTINGS = TIMES | {"harm", "resource", "configuration"}
+    METRICS = frozenset({"cost", "size", "backlog", "changes", "failures", *REPORTED})
 
     def __init__(
         self,
@@ -161,8 +168,10 @@ class OwnBed(Bed):
         ------
         EndedEarlyError
             The resource was given back by the daemon's own rules, or somebody else set its size.
-        SensorError, ActuatorError
-            Too little could be measured, or the original was not in force.
+        UnmeasuredError
+            Too little could be measured.
+        ActuatorError
+            The original was not in force.
         """
         self._cpu, self._late = 0.0, []
         steps = self._controller.steps
@@ -174,7 +183,7 @@ class OwnBed(Bed):
         self._play(done, self._wash_in)
         tale = self._play(None, self._counted)
         if len(tale.states) < FEWEST * self._counted:
-            raise SensorError(f"only {len(tale.states)} of {self._counted} intervals could be measured")
+            raise UnmeasuredError(f"only {len(tale.states)} of {self._counted} intervals could be measured")
         if arm != STEERED:
             self._check_held(tale.states)
         controller = self._controller
@@ -248,7 +257,9 @@ class OwnBed(Bed):
         original = self.original
         off = [state.size for state in states if abs(state.size - original) >= max(1.0, 0.01 * original)]
         if len(off) > len(states) / 2:
-            raise SensorError(f"size {off[-1]:g} was in force while the original, {original}, was to be held")
+            raise ActuatorError(
+                f"size {off[-1]:g} was in force while the original, {original}, was to be held"
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

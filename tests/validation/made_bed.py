@@ -52,16 +52,26 @@ FACTOR = {
 class MadeBed(Bed):
     """Cost is the arrivals' own, times a factor of the arm, times noise of the block."""
 
+    SETTINGS = frozenset({"auto"})
+    METRICS = frozenset({"cost", "lost"})
+
     def __init__(self, settings):
         super().__init__(settings)
         self.ran = []
         self.calibrated = self.closed = 0
         self.break_at = {}  # pair -> errors still to come
         self.late = set()
+        self.load = {}
 
     def calibrate(self, turns, tell):
         self.calibrated += 1
-        return {"best_fixed": len(turns)}
+        return {"best_fixed": len(turns)} if turns else {}
+
+    def inputs(self):
+        return self.load
+
+    def versions(self):
+        return {"server": "1.2.3"}
 
     def prepare(self, calibration, arms):
         self.arms = list(arms)

@@ -256,3 +256,13 @@ def test_the_page_needs_nothing_else_and_has_both_pictures_the_plan_and_the_mach
     assert "&lt;made&gt;" in text
     assert "warm_up = 2" in text
     assert "&quot;cores&quot;" in text
+
+
+def test_blocks_that_failed_are_counted_by_their_arm_and_told(tmp_path):
+    bed = MadeBed(OF.bed)
+    bed.break_at = {20: 2}
+    found = analysed(tmp_path, bed=bed)
+    assert sum(found.failed.values()) == 2
+    assert as_json(found)["failed_blocks"] == found.failed
+    (arm,) = found.failed
+    assert f"played again with their whole pair: {arm} 2." in markdown([found], PLAN, "the command")

@@ -1,6 +1,7 @@
 """What is run on a resource of one's own, and what is refused before anything is touched."""
 
 import json
+from importlib.resources import files
 
 import pytest
 
@@ -109,6 +110,13 @@ def test_resources_of_one_folder_are_one_family_of_tests(config, tmp_path):
     for own in (web, db):
         own.folder.mkdir()
         keep(own.plan, own.folder)
+        (own.folder / "settings.json").write_text(f'{{"resource": "{own.name}", "mode": "run", "plan": ""}}')
+        (own.folder / "blocks.csv").write_text("pair\n0\n")
+    for name, text in (("strange", "[]"), ("empty", "{}")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text(text)
+    (tmp_path / "strange" / "settings.json").write_text('{"resource": "x", "mode": "run", "plan": ""}')
+    (tmp_path / "strange" / "blocks.csv").write_text("pair\n0\n")
     assert set(merged(tmp_path, web).resources) == {"web", "db"}
     assert merged(tmp_path, web).family == 8
 
@@ -157,3 +165,13 @@ def test_all_errors_of_the_configuration_are_named_at_once(config, tmp_path):
 def test_a_block_shorter_than_ten_intervals_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="at least 10 intervals of the resource, 20 s"):
         prepare(config(), None, tmp_path, block=5.0)
+
+
+def test_a_plan_of_ones_own_that_lacks_what_ends_the_experiment_is_refused(config, tmp_path):
+    text = (files("quantum_control.validation") / "own.toml").read_text(encoding="utf-8")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(text.replace("harm = 0.05", "harmful = 0.05"), encoding="utf-8")
+    with pytest.raises(ConfigError) as found:
+        prepare(config(), None, tmp_path, plan=plan)
+    assert "resources.own.bed: harm is missing" in str(found.value)
+    assert "unknown setting 'harmful'; did you mean 'harm'?" in str(found.value)

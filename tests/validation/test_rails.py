@@ -170,3 +170,17 @@ def test_without_a_rise_the_evidence_seldom_ever_reaches_its_bound(draw):
         alarms += any(evidence.take(x) >= 20.0 for x in draw(rng, 500).tolist())
     # 400 runs of a share of 0.05 exceed 0.085 once in a thousand times.
     assert alarms / 400 <= 0.085
+
+
+def test_steered_blocks_that_cannot_be_measured_count_as_failures_and_held_ones_against():
+    plan = read_plan(TEXT.replace("SCALE", "").replace('"errors"', '"failures"'))
+
+    def take(judge, *arms):
+        for arm in arms:
+            judge.take_unmeasured(arm)
+
+    take(rails(plan), *("steered", "held") * 20)
+    take(rails(), *("steered",) * 10)  # a plan that does not test failures
+    judge = rails(plan)
+    with pytest.raises(EndedEarlyError, match="failures have risen"):
+        take(judge, *("steered",) * 10)

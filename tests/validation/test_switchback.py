@@ -8,7 +8,7 @@ import pytest
 from filed import FileResource, written
 
 from quantum_control.config import ResourceSection
-from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError
 from quantum_control.core.journal import Journal
 from quantum_control.daemon import steering as module
 from quantum_control.daemon.audit import AuditLog
@@ -18,7 +18,7 @@ from quantum_control.validation.bed import RUN, Turn
 from quantum_control.validation.experiment import BlockFailedError, EndedEarlyError, Experiment, mode
 from quantum_control.validation.own_plan import only, prepare
 from quantum_control.validation.rails import Rails
-from quantum_control.validation.switchback import OwnBed
+from quantum_control.validation.switchback import OwnBed, UnmeasuredError
 
 TURN = Turn.of(1, RUN, 0, 1)
 
@@ -310,7 +310,7 @@ def test_a_size_set_by_hand_ends_it_and_is_left(place):
 def test_a_block_of_which_too_little_was_measured_is_not_one(place):
     with place.bed(max_failures=1000) as bed:
         played(bed, told(blind="gone"))
-        with pytest.raises(SensorError, match="only 0 of 30 intervals"):
+        with pytest.raises(UnmeasuredError, match="only 0 of 30 intervals"):
             bed.run("held", TURN)
 
 

@@ -1,10 +1,11 @@
 """The plan: what is fixed before a run, and what is refused."""
 
+
 import pytest
 from validation.made_bed import TEXT
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.validation.bed import BEDS
+from quantum_control.validation.bed import BEDS, check_bed
 from quantum_control.validation.plan import committed, read_plan
 
 
@@ -15,6 +16,15 @@ def test_the_packaged_plan_is_whole_and_has_a_thousand_pairs():
     for of in plan.resources.values():
         assert any(metric.role == "safety" for metric in of.metrics)
         assert set(plan.compared) <= {"default", *of.others}
+
+
+@pytest.mark.parametrize("resource", BEDS)
+def test_the_packaged_plan_has_the_words_of_each_real_part(resource):
+    module, _, name = BEDS[resource].partition(":")
+    made = getattr(pytest.importorskip(module, exc_type=ImportError), name)
+    of = read_plan(committed()).of(resource)
+    check_bed(made, of, resource)
+    assert {metric.name for metric in of.metrics} == made.METRICS
 
 
 def test_the_family_counts_every_test_that_the_plan_makes():

@@ -22,12 +22,12 @@ from quantum_control.core.errors import SensorError
 from quantum_control.demo.arms import Stopwatch
 from quantum_control.resources.netlink import ROOT, Netlink, Qdisc
 from quantum_control.resources.queue_kinds import KINDS
-from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.transfers import Sink, Transfers
 from quantum_control.validation.footprint import controller_bytes
-from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, UNSTEERED, WATCHED
+from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, OURS, UNSTEERED, WATCHED
 
-BEST, PEER, TOLD = "best fixed", "peer", "told"
+PEER, TOLD = "peer", "told"
 
 LONGEST_DRAIN = 10.0
 """Seconds for which the last packets of a block are waited for: longer than the default's queue is."""
@@ -191,6 +191,15 @@ class BufferBed(Bed):
     that TCP remembers nothing; the limit, and what a controller has learnt, stay.
     """
 
+    SETTINGS = (
+        TIMES
+        | {"rates", "distance", "target", "streams", "opening", "change", "probe"}
+        | {"candidates", "calibration", "learning"}
+    )
+    METRICS = frozenset(
+        {"delay_p95", "unused", "lost", "unused_before", "lost_before", "delay_mean", "delay_p50", "limit"}
+    )
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._stack = ExitStack()
@@ -202,6 +211,8 @@ class BufferBed(Bed):
         Delay grows with the limit and so does what is carried, so that this is the one limit which
         carries as much as `auto` does; it is interpolated between those that were played.
         """
+        if not turns:
+            return {}
         turns = turns[:: max(1, len(turns) // self.settings["calibration"])]
         least, most, count = self.settings["candidates"]
         candidates = np.rint(np.geomspace(least, most, count)).astype(int).tolist()
@@ -233,13 +244,12 @@ class BufferBed(Bed):
 
     def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
         """Make the networks."""
-        best = int(calibration["best_fixed"])
         distance = float(self.settings["distance"])
         for name in arms:
             if name in (DEFAULT, AGAIN, UNSTEERED):
                 line = Line(self.settings)
             elif name == BEST:
-                line = Line(self.settings, _always(best))
+                line = Line(self.settings, _always(int(calibration["best_fixed"])))
             elif name == TOLD:
                 line = Line(self.settings, lambda rate: round(rate / 8.0 * distance))
             elif name == PEER:

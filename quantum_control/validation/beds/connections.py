@@ -38,15 +38,15 @@ from quantum_control.daemon.shadow import Shadow
 from quantum_control.demo.arms import Stopwatch
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.simulation.peers.gradient2 import Gradient2Limit
-from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
 from quantum_control.validation.beds.watch import Watch
-from quantum_control.validation.plan import AGAIN, DEFAULT, UNSTEERED, WATCHED
+from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, UNSTEERED, WATCHED
 from quantum_control.validation.statistics import FloatArray
 
 SIZE = DEFAULTS["psycopg_pool"]
 
-BEST, PEER, TOLD = "best fixed", "peer", "told"
+PEER, TOLD = "peer", "told"
 
 RISE = 0.04
 """Seconds from the beginning of a block until as much is under way as in the midst of it: about the longest
@@ -82,6 +82,10 @@ class ConnectionsBed(Bed):
     the next few slots of it. The first moments of a block count for nothing.
     """
 
+    SETTINGS = TIMES | {"pools", "capacity", "sizes", "sweep"}
+    METRICS = frozenset({"latency_mean", "lost", "latency_p99", "connections", "throughput"})
+    SEARCHED = frozenset({BEST, TOLD})
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._stack = ExitStack()
@@ -113,9 +117,10 @@ class ConnectionsBed(Bed):
                 for size in turn.order().permutation(list(sizes)).tolist():
                     latencies[size].append(self._play(arms[size], turn).metrics["latency_mean"])
         # The geometric mean, as the arms are compared by ratios.
-        means = {size: float(np.exp(np.mean(np.log(found)))) for size, found in latencies.items()}
+        means = {size: float(np.exp(np.mean(np.log(found)))) for size, found in latencies.items() if found}
+        best = {"best_fixed": min(means, key=means.__getitem__)} if turns else {}
         return {
-            "best_fixed": min(means, key=means.__getitem__),
+            **best,
             "best_in_phase": {name: max(found, key=found.__getitem__) for name, found in most.items()},
             "latency_by_size": {str(size): round(value, 6) for size, value in means.items()},
             "arrivals_per_second": {name: round(rate, 1) for name, rate in self._rates.items()},

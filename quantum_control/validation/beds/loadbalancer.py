@@ -23,11 +23,11 @@ from quantum_control.core.shares import optimal_shares
 from quantum_control.daemon.shadow import Shadow
 from quantum_control.resources.balancer import FULL_WEIGHT, open_balancer
 from quantum_control.resources.loadbalancer import LoadBalancerResource
-from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
-from quantum_control.validation.plan import AGAIN, DEFAULT, UNSTEERED, WATCHED
+from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, UNSTEERED, WATCHED
 
-BEST, PEER, KNOWN = "best fixed", "peer", "known speeds"
+PEER, KNOWN = "peer", "known speeds"
 
 DEFAULT_POLICY, BEST_POLICY = "roundrobin", "leastconn"
 """What HAProxy does without a word, and the policy on which weights are steered."""
@@ -78,6 +78,9 @@ class LoadBalancerBed(Bed):
     at the beginning of each block.
     """
 
+    SETTINGS = TIMES | {"change", "speeds", "sweep", "utilisation"}
+    METRICS = frozenset({"latency_mean", "failed", "latency_p99", "latency_p50", "throughput"})
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._stack = ExitStack()
@@ -89,6 +92,8 @@ class LoadBalancerBed(Bed):
 
     def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
         """Play arrivals of the run to every policy of HAProxy with every kind of fixed weights."""
+        if not turns:
+            return {}
         candidates = [f"{policy}, {weights} weights" for policy, weights in product(POLICIES, WEIGHTS)]
         chosen = turns[: self.settings["sweep"]]
         latencies: dict[str, list[float]] = {name: [] for name in candidates}

@@ -18,12 +18,12 @@ from quantum_control.demo.arms import Stopwatch
 from quantum_control.resources.heap_sizing import GIB
 from quantum_control.resources.jvm_heap import FLAG
 from quantum_control.resources.jvm_local import LocalJvm
-from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.service import PATIENCE, Service
 from quantum_control.validation.footprint import controller_bytes
-from quantum_control.validation.plan import AGAIN, DEFAULT, UNSTEERED, WATCHED
+from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, UNSTEERED, WATCHED
 
-BEST, PEER = "best fixed", "peer"
+PEER = "peer"
 
 STEADY = ("-XX:-ZProactive",)
 """ZGC collects of its own accord after some time without need, and that time does not stand still."""
@@ -142,6 +142,13 @@ class MemoryBed(Bed):
     of pairs has one phase of `bench memory`; requests are drawn for each pair.
     """
 
+    SETTINGS = (
+        TIMES
+        | {"requests", "scale", "maximum", "price", "sample", "stall"}
+        | {"sizes", "calibration", "learning"}
+    )
+    METRICS = frozenset({"cost", "stalled", "heap", "collecting", "latency_p99", "latency_mean"})
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._stack = ExitStack()
@@ -149,6 +156,8 @@ class MemoryBed(Bed):
 
     def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
         """Play the first blocks of a stretch of each phase to each fixed heap; the best costs least."""
+        if not turns:
+            return {}
         first: dict[str, int] = {}
         for turn in turns:
             first.setdefault(self._phase(turn), turn.stretch)
@@ -177,7 +186,7 @@ class MemoryBed(Bed):
     def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
         """Start the JVMs."""
         for name in arms:
-            heap = self._heap(name, int(calibration["best_fixed"]))
+            heap = self._heap(name, calibration)
             self._stack.callback(heap.close)
             self._arms[name] = heap
 
@@ -185,12 +194,12 @@ class MemoryBed(Bed):
         """Serve a wash-in and the block."""
         return self._arms[arm].play(*self._load(turn))
 
-    def _heap(self, name: str, best: int) -> Heap:
+    def _heap(self, name: str, calibration: Mapping[str, Any]) -> Heap:
         price, interval = float(self.settings["price"]), float(self.settings["interval"])
         if name in (DEFAULT, AGAIN, UNSTEERED):
             return Heap(self.settings)
         if name == BEST:
-            return Heap(self.settings, soft=best)
+            return Heap(self.settings, soft=int(calibration["best_fixed"]))
         if name == PEER:
             return Heap(self.settings, steer=lambda jvm, _: Rule(jvm, price, interval))
         watched = name == WATCHED

@@ -24,9 +24,9 @@ from quantum_control.demo.work import Work
 from quantum_control.resources.executor import ResizableThreadPoolExecutor
 from quantum_control.resources.threads import MAX_THREADS, ThreadPoolResource
 from quantum_control.simulation.peers import EwmaWithBacklog
-from quantum_control.validation.bed import Bed, Block, Turn
+from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
-from quantum_control.validation.plan import AGAIN, DEFAULT, OURS, UNSTEERED, WATCHED
+from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, OURS, UNSTEERED, WATCHED
 from quantum_control.validation.statistics import FloatArray
 
 SLOT = 0.01
@@ -35,7 +35,7 @@ SLOT = 0.01
 COMPUTING_SECONDS = 0.003
 """Of a task that computes, about; `demo.work.ROUNDS` of it."""
 
-BEST, PEER = "best fixed", "peer"
+PEER = "peer"
 
 LONGEST = 60.0
 """Seconds that a block takes at most: its tasks are given up long before."""
@@ -88,6 +88,9 @@ class ThreadsBed(Bed):
     beginning of each, and their size is what the block before has left.
     """
 
+    SETTINGS = TIMES | {"begin", "height", "length", "light", "wait"}
+    METRICS = frozenset({"cost", "lost", "wait_p99", "wait_mean", "threads", "throughput"})
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._stack = ExitStack()
@@ -99,6 +102,8 @@ class ThreadsBed(Bed):
 
     def calibrate(self, turns: list[Turn], tell: Callable[[str], object]) -> dict[str, Any]:
         """Replay all arrivals of the run on every fixed size (`demo.sweep`)."""
+        if not turns:
+            return {}
         tell("looking for the best fixed size: replaying the arrivals")
         measured = self._work.calibrate()
         loads = [self._load(turn) for turn in turns]
