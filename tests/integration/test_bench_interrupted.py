@@ -1,12 +1,14 @@
 """Ctrl-C in a benchmark on real servers: it ends with 130, and servers, groups and namespaces go with it."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,48 @@ def test_nothing_is_left_behind(arguments, program, as_root, tmp_path):
         time.sleep(0.1)
     assert groups(process.pid) == set()
     assert (namespaces(), set(Path("/sys/class/net").iterdir())) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_an_experiment_goes_on_where_it_was_with_no_pair_lost_or_twice(number, code, tmp_path):
+    text = (files("quantum_control.validation") / "plan.toml").read_text(encoding="utf-8")
+    for line, other in (("pilot = 30", "pilot = 0"), ("warm_up = 10", "warm_up = 1"), ("= 20 ", "= 2 ")):
+        assert line in text
+        text = text.replace(line, other, 1)
+    (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
+    arguments = ["validate", "threads", "--pairs", "8", "--out", "kept", "--plan", "plan.toml", "--json"]
+    command = [sys.executable, "-m", "quantum_control", *arguments]
+    folder, told = tmp_path / "kept" / "threads", tmp_path / "stderr"
+
+    def pairs(name):
+        path = folder / name
+        lines = path.read_text(encoding="ascii").splitlines()[1:] if path.exists() else []
+        return [tuple(line.split(",")[:3]) for line in lines]
+
+    with told.open("wb") as errors:
+        process = subprocess.Popen(  # noqa: S603 - ours
+            command, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True, cwd=tmp_path
+        )
+        try:
+            until = time.monotonic() + PATIENCE
+            while len(pairs("blocks.csv")) < 9:
+                assert process.poll() is None, told.read_text()
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            os.killpg(process.pid, number)
+            assert process.wait(PATIENCE) == code, told.read_text()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    before = pairs("blocks.csv")
+    assert 9 <= len(before) < 24
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    after = pairs("blocks.csv")
+    assert after[: len(before) // 3 * 3] == before[: len(before) // 3 * 3]
+    assert [int(pair) for pair, *_ in after[::3]] == list(range(8))
+    assert len(set(after)) == len(after) == 24
+    courses = (folder / "courses.csv").read_text(encoding="ascii").splitlines()
+    assert len(set(courses)) == len(courses)
+    assert len(json.loads((folder / "machine.json").read_text())["starts"]) == 2
