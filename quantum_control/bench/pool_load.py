@@ -120,6 +120,10 @@ def timetable(phase: Phase, rate: float, seconds: float, rng: np.random.Generato
     return Timetable(slots * SLOT, due, statements)
 
 
+TRACE = "twitter"
+"""Recording whose ups and downs the arrivals have."""
+
+
 def _shape(slots: int, rng: np.random.Generator) -> FloatArray:
     """Relative rate in each slot, with a mean of 1."""
     directory = traces_directory()
@@ -134,7 +138,7 @@ def _shape(slots: int, rng: np.random.Generator) -> FloatArray:
 @cache
 def _windows(directory: Path, slots: int) -> FloatArray:
     """Cut the trace into windows of so many slots, of 20 s each in the recording."""
-    windows = trace("twitter", directory, bin=20, steps=slots)
+    windows = trace(TRACE, directory, bin=20, steps=slots)
     whole: FloatArray = windows[:, windows.min(axis=0) > 0]
     return whole
 

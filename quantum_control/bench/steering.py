@@ -15,7 +15,7 @@ from quantum_control.resources.balancer import FULL_WEIGHT, Balancer, Reading, o
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 
 PEAK_MEMORY = 10.0
-"""Seconds over which peak-EWMA forgets; Finagle's and Linkerd's default."""
+"""Seconds over which peak-EWMA forgets at the benchmark's pace; Finagle's and Linkerd's default."""
 
 
 class Steering(ABC):
@@ -71,15 +71,31 @@ class PeakEwma(Steering):
     """Weights in inverse proportion to latency times requests under way, the latency peak-sensitive.
 
     As in Finagle's `Balancers.p2cPeakEwma`: a latency above the average is
-    taken at once, one below it pulls with the weight 1 - exp(-T/PEAK_MEMORY).
+    taken at once, one below it pulls with the weight 1 - exp(-T/memory).
     A balancer has no weight per request, so that it is one per interval here,
     from the same readings as ours.
+
+    Parameters
+    ----------
+    url
+        Of the balancer.
+    interval
+        Seconds between two steps.
+    memory
+        Seconds over which a latency is forgotten.
+    both_ends
+        Whether a latency is that of the mean of what was under way at the beginning and at the end of an
+        interval, which a trial found to be the better sample; else of what is at the end.
     """
 
-    def __init__(self, url: str, interval: float) -> None:
+    def __init__(
+        self, url: str, interval: float, memory: float = PEAK_MEMORY, *, both_ends: bool = False
+    ) -> None:
         super().__init__()
+        self._both_ends = both_ends
         self._balancer: Balancer = open_balancer(url)
         self._interval = interval
+        self._pull = 1.0 - exp(-interval / memory)
         self._last: Reading = self._balancer.read()
         self._latency: dict[str, float] = {}
 
@@ -91,9 +107,10 @@ class PeakEwma(Steering):
             ended = one.ended - last.back_ends[name].ended
             if ended or one.in_flight:
                 # Little's law; nothing ended means that it took the interval at least.
-                latency = one.in_flight * self._interval / max(ended, 1)
+                before = last.back_ends[name].in_flight if self._both_ends else one.in_flight
+                latency = (before + one.in_flight) / 2.0 * self._interval / max(ended, 1)
                 usual = self._latency.get(name, latency)
-                pull = 1.0 if latency > usual else 1.0 - exp(-self._interval / PEAK_MEMORY)
+                pull = 1.0 if latency > usual else self._pull
                 self._latency[name] = usual + pull * (latency - usual)
             cost[name] = max(self._latency.get(name, 0.0), 1e-3) * (one.in_flight + 1.0)
         least = min(cost.values())

@@ -33,7 +33,8 @@ def small_experiment(resource, shorter, folder):
     given = [resource, "--pairs", str(PAIRS), "--out", str(folder / "out"), "--plan", str(plan), "--json"]
     found = json.loads(CliRunner().invoke(command, given, catch_exceptions=False).stdout)[0]
     assert found["pairs"] == PAIRS
-    assert set(found["means"]) == set(read_plan(text).of(resource).arms)
+    of = read_plan(text).of(resource)
+    assert set(found["means"]) == {of.base, of.ours, *of.others}
     steered = found["control"]["auto"]
     assert steered["step_seconds"] > 0.0
     assert 5_000 < steered["memory_bytes"] < 5_000_000

@@ -6,10 +6,11 @@ import pytest
 from integration.host_network import children, host_network, require_namespaces
 from validation.small import small_experiment
 
+from quantum_control.bench.pie import TARGET
 from quantum_control.bench.queue_course import DEFAULT as KERNEL_DEFAULT
 from quantum_control.core.errors import SensorError
 from quantum_control.validation.bed import RUN, Turn
-from quantum_control.validation.beds.buffer import BufferBed
+from quantum_control.validation.beds.buffer import BufferBed, carrying
 from quantum_control.validation.plan import committed, read_plan
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
@@ -77,6 +78,31 @@ def test_the_peer_leaves_the_limit_and_drops_by_itself(settings):
         assert {limit for _, limit, _ in block.course} == {KERNEL_DEFAULT}
         assert block.steps > 10
         assert bed._arms["peer"]._steering._drop.dropped() > 0
+
+
+def test_the_peer_aims_at_its_own_delay_or_at_that_of_what_is_steered(settings):
+    with BufferBed(settings) as bed:
+        bed.prepare({"best_fixed": 20_000}, ["peer", "peer, same target"])
+        aims = {name: line._steering._law.target for name, line in bed._arms.items()}
+        assert aims == {"peer": TARGET, "peer, same target": settings["target"]}
+        assert bed.run("peer, same target", Turn.of(1, RUN, 0, 1)).steps > 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit", "within"),
+    [
+        pytest.param(0.75, 14_142, True, id="between two, by their ratio"),
+        pytest.param(0.8, 20_000, True, id="the smallest of those that carry the same"),
+        pytest.param(0.95, 80_000, True, id="as much as any"),
+        pytest.param(0.97, 80_000, False, id="more than any"),
+        pytest.param(0.5, 10_000, False, id="less than any"),
+    ],
+)
+def test_the_best_fixed_limit_is_the_smallest_that_carries_so_much(wanted, limit, within):
+    # Between the third and the fourth it falls: that is noise, and they are taken for the same.
+    carried = [0.7, 0.8, 0.81, 0.79, 0.95, 0.95]
+    limits = [10_000, 20_000, 40_000, 60_000, 80_000, 90_000]
+    assert carrying(wanted, limits, carried) == (limit, within)
 
 
 def test_networks_are_gone_after_a_failure(settings):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from math import exp, inf
+
 import pytest
 from integration.balanced import weights
 from integration.requirements import require
 from validation.small import small_experiment
 
 from quantum_control.bench.balancers import LocalHAProxy
+from quantum_control.bench.course import Course
+from quantum_control.bench.steering import PEAK_MEMORY
 from quantum_control.resources.balancer import open_balancer
 from quantum_control.validation.bed import RUN, Turn
 from quantum_control.validation.beds.loadbalancer import LoadBalancerBed
@@ -101,6 +105,16 @@ def test_what_is_steered_goes_on_where_it_was_and_its_time_stands_still(bed, of)
         bed.run("default", Turn.of(1, RUN, pair, of.stretch))
         assert in_force(bed, "auto") == was
         assert bed._arms["auto"].steps.clock() == at
+
+
+def test_the_peer_forgets_at_the_pace_of_the_bed_and_nothing_is_left_out(bed, of):
+    pace = Course().interval / of.bed["interval"]
+    assert of.bed["memory"] * pace == pytest.approx(PEAK_MEMORY)
+    peer = bed._arms["peer"].steering
+    assert peer._pull == pytest.approx(1.0 - exp(-of.bed["interval"] / of.bed["memory"]))
+    assert peer._both_ends
+    assert of.late == inf
+    assert bed.versions()["haproxy"].startswith("HAProxy version")
 
 
 def test_a_request_without_a_good_answer_counts_as_failed_and_as_late_as_a_client_would_wait(bed, of):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,14 @@ from integration.requirements import require
 from validation.small import small_experiment
 
 from quantum_control.bench.allocator import Load, java
-from quantum_control.bench.memory import OPTIONS
+from quantum_control.bench.memory import OPTIONS, PHASES
 from quantum_control.bench.server_process import wait_until
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.resources.jvm_local import LocalJvm
-from quantum_control.validation.beds.memory import STEADY
+from quantum_control.validation.bed import RUN, Turn
+from quantum_control.validation.beds.memory import STEADY, MemoryBed
 from quantum_control.validation.beds.service import Service
+from quantum_control.validation.plan import committed, read_plan
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
@@ -71,6 +75,28 @@ def test_a_small_experiment_runs_from_the_plan_to_the_report(tmp_path):
     costs = {int(size): cost for size, cost in calibration["cost_by_size"].items()}
     assert set(costs) == {100, 225}
     assert costs[calibration["best_fixed"]] == min(costs.values())
+
+
+def test_each_arm_meets_every_phase_equally_often():
+    plan = read_plan(committed())
+    of = plan.of("memory")
+    bed = MemoryBed(of.bed)
+    met = {arm: Counter() for arm in of.others}
+    phases = []
+    for stretch in range(len(of.others)):
+        turn = Turn.of(plan.seed_of("memory"), RUN, stretch * of.stretch, of.stretch)
+        phases.append(bed._phase(turn))
+        met[of.others[stretch]][phases[-1]] += 1
+        assert bed._phase(replace(turn, place=of.stretch - 1)) == phases[-1]
+    for arm, often in met.items():
+        assert set(often) == set(PHASES), arm
+        assert len(set(often.values())) == 1, arm
+    # The order is not the same in every round: what comes next cannot be learnt.
+    assert len({tuple(phases[at : at + 4]) for at in range(0, len(phases), 4)}) > 5
+
+
+def test_it_says_which_java_it_has():
+    assert "17" in MemoryBed(read_plan(committed()).of("memory").bed).versions()["java"]
 
 
 def test_the_same_seed_is_the_same_requests(service):

@@ -1,5 +1,6 @@
 """The plan: what is fixed before a run, and what is refused."""
 
+from collections import Counter
 
 import pytest
 from validation.made_bed import TEXT
@@ -7,6 +8,7 @@ from validation.made_bed import TEXT
 from quantum_control.core.errors import ConfigError
 from quantum_control.validation.bed import BEDS, check_bed
 from quantum_control.validation.plan import committed, read_plan
+from quantum_control.validation.statistics import FEWEST
 
 
 def test_the_packaged_plan_is_whole_and_has_a_thousand_pairs():
@@ -25,6 +27,14 @@ def test_the_packaged_plan_has_the_words_of_each_real_part(resource):
     of = read_plan(committed()).of(resource)
     check_bed(made, of, resource)
     assert {metric.name for metric in of.metrics} == made.METRICS
+
+
+def test_each_arm_of_the_packaged_plan_has_enough_observations_for_a_test():
+    plan = read_plan(committed())
+    for name, of in plan.resources.items():
+        met = Counter(of.others[stretch % len(of.others)] for stretch in range(plan.pairs // of.stretch))
+        assert set(met) == set(of.others)
+        assert min(met.values()) >= FEWEST, name
 
 
 def test_the_family_counts_every_test_that_the_plan_makes():

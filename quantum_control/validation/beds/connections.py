@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from quantum_control.bench.connections import SETTINGS
@@ -24,6 +25,7 @@ from quantum_control.bench.pool_load import (
     PHASES,
     SCHEMA,
     SLOT,
+    TRACE,
     Phase,
     Timetable,
     Work,
@@ -38,11 +40,12 @@ from quantum_control.daemon.shadow import Shadow
 from quantum_control.demo.arms import Stopwatch
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.simulation.peers.gradient2 import Gradient2Limit
+from quantum_control.simulation.traces import TRACES, traces_directory
 from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
+from quantum_control.validation.beds.transactions import course, figures
 from quantum_control.validation.beds.watch import Watch
 from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, UNSTEERED, WATCHED
-from quantum_control.validation.statistics import FloatArray
 
 SIZE = DEFAULTS["psycopg_pool"]
 
@@ -110,19 +113,29 @@ class ConnectionsBed(Bed):
             arms = {size: self._fixed(stack, size) for size in sizes}
             most = self._capacities(arms, tell)
             self._rates = {phase.name: phase.utilisation * max(most[phase.name].values()) for phase in PHASES}
-            latencies: dict[int, list[float]] = {size: [] for size in sizes}
+            logs: dict[str, dict[int, list[float]]] = {}
             chosen = turns[: self.settings["sweep"]]
             for number, turn in enumerate(chosen, 1):
                 tell(f"looking for the best fixed size: block {number} of {len(chosen)}")
+                here = logs.setdefault(_phases(turn)[1].name, {size: [] for size in sizes})
                 for size in turn.order().permutation(list(sizes)).tolist():
-                    latencies[size].append(self._play(arms[size], turn).metrics["latency_mean"])
-        # The geometric mean, as the arms are compared by ratios.
-        means = {size: float(np.exp(np.mean(np.log(found)))) for size, found in latencies.items() if found}
-        best = {"best_fixed": min(means, key=means.__getitem__)} if turns else {}
+                    here[size].append(float(np.log(self._play(arms[size], turn).metrics["latency_mean"])))
+        # The geometric mean, as the arms are compared by ratios; a phase counts as much as the other.
+        by_phase = {
+            name: {size: float(np.mean(found)) for size, found in here.items()} for name, here in logs.items()
+        }
+        means = {size: float(np.mean([here[size] for here in by_phase.values()])) for size in sizes if turns}
+        best = {
+            "best_fixed": _least(means),
+            "best_in_phase": {phase.name: _least(by_phase.get(phase.name, means)) for phase in PHASES},
+        }
         return {
-            **best,
-            "best_in_phase": {name: max(found, key=found.__getitem__) for name, found in most.items()},
-            "latency_by_size": {str(size): round(value, 6) for size, value in means.items()},
+            **(best if turns else {}),
+            "latency_by_size": {str(size): round(float(np.exp(value)), 6) for size, value in means.items()},
+            "latency_in_phase": {
+                name: {str(size): round(float(np.exp(value)), 6) for size, value in here.items()}
+                for name, here in by_phase.items()
+            },
             "arrivals_per_second": {name: round(rate, 1) for name, rate in self._rates.items()},
             "transactions_per_second": {
                 name: {str(size): round(value, 1) for size, value in found.items()}
@@ -133,7 +146,7 @@ class ConnectionsBed(Bed):
     def prepare(self, calibration: Mapping[str, Any], arms: list[str]) -> None:
         """Open the pools."""
         self._rates = calibration["arrivals_per_second"]
-        self._best = calibration["best_in_phase"]
+        self._best = calibration.get("best_in_phase", {})
         for name in arms:
             if name in (DEFAULT, AGAIN):
                 self._arms[name] = self._fixed(self._stack, SIZE)
@@ -147,6 +160,22 @@ class ConnectionsBed(Bed):
     def run(self, arm: str, turn: Turn) -> Block:
         """Play the slots of a turn."""
         return self._play(self._arms[arm], turn)
+
+    def inputs(self) -> dict[str, str]:
+        """Recording that the arrivals follow."""
+        folder = traces_directory()
+        if folder is None:
+            return {"trace": "none"}
+        with (folder / TRACES[TRACE]).open("rb") as file:
+            return {"trace": f"{TRACES[TRACE]}, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"}
+
+    def versions(self) -> dict[str, str]:
+        """PostgreSQL's, and those of its client libraries."""
+        return {
+            "postgresql": self._admin.info.parameter_status("server_version") or "unknown",
+            "psycopg": version("psycopg"),
+            "psycopg_pool": version("psycopg_pool"),
+        }
 
     def _fixed(self, stack: ExitStack, size: int) -> Arm:
         work, steered = stack.enter_context(psycopg_pool(self._server, size))
@@ -223,11 +252,11 @@ class ConnectionsBed(Bed):
             latency = serve(arm.work, table)
         times = np.array(watch.times) - begin
         return Block(
-            metrics=self._figures(table, latency, times, np.array(watch.sizes, dtype=np.float64)),
+            metrics=figures(table, latency, times, watch.sizes, float(self.settings["wash_in"])),
             control_cpu=0.0 if arm.steps is None else arm.steps.cpu,
             steps=0 if arm.steps is None else arm.steps.taken,
             control_memory=None if arm.steps is None else arm.steps.memory(),
-            course=_course(table, latency, times, watch.sizes),
+            course=course(table, latency, times, watch.sizes),
         )
 
     def _table(self, turn: Turn) -> Timetable:
@@ -243,43 +272,17 @@ class ConnectionsBed(Bed):
         mine = slice(*np.searchsorted(due, (begin, begin + seconds)).tolist())
         return Timetable(seconds, due[mine] - begin, (first.statements + then.statements)[mine])
 
-    def _figures(
-        self, table: Timetable, latency: NDArray[np.float32], times: FloatArray, sizes: FloatArray
-    ) -> dict[str, float]:
-        wash_in = float(self.settings["wash_in"])
-        counts = table.due >= wash_in
-        due, took = table.due[counts], latency[counts].astype(np.float64)
-        # What was never begun is as late as it was at the end, and later: a lower bound.
-        late = np.where(np.isfinite(took), took, table.seconds - due)
-        during = (times >= wash_in) & (times < table.seconds)
-        seconds = table.seconds - wash_in
-        return {
-            "latency_mean": float(late.mean()),
-            "latency_p99": float(np.percentile(late, 99.0)),
-            "lost": float(np.mean(~np.isfinite(took))),
-            "connections": float(sizes[during].mean()),
-            "throughput": float(np.sum(due + took <= table.seconds)) / seconds,
-        }
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
 
 
+def _least(values: Mapping[int, float]) -> int | None:
+    """Size of the least value; None if there is none."""
+    return min(values, key=values.__getitem__) if values else None
+
+
 def _phases(turn: Turn) -> tuple[Phase, Phase]:
     """Phase before that of a turn's stretch, and its own."""
     return PHASES[(turn.stretch - 1) % len(PHASES)], PHASES[turn.stretch % len(PHASES)]
-
-
-def _course(
-    table: Timetable, latency: NDArray[np.float32], times: FloatArray, sizes: Sequence[int]
-) -> list[tuple[float, float, float]]:
-    """Time, size, and transactions that are due and not done, at each look within the block."""
-    ends = np.sort(table.due + np.where(np.isnan(latency), 0.0, latency))
-    under_way = np.searchsorted(table.due, times, "right") - np.searchsorted(ends, times, "right")
-    return [
-        (float(at), float(size), float(demand))
-        for at, size, demand in zip(times, sizes, under_way, strict=True)
-        if 0.0 <= at < table.seconds
-    ]

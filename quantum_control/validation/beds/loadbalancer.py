@@ -25,6 +25,7 @@ from quantum_control.resources.balancer import FULL_WEIGHT, open_balancer
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
+from quantum_control.validation.beds.version import version_of
 from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, UNSTEERED, WATCHED
 
 PEER, KNOWN = "peer", "known speeds"
@@ -78,7 +79,7 @@ class LoadBalancerBed(Bed):
     at the beginning of each block.
     """
 
-    SETTINGS = TIMES | {"change", "speeds", "sweep", "utilisation"}
+    SETTINGS = TIMES | {"change", "memory", "speeds", "sweep", "utilisation"}
     METRICS = frozenset({"latency_mean", "failed", "latency_p99", "latency_p50", "throughput"})
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -124,6 +125,10 @@ class LoadBalancerBed(Bed):
         """Play a turn to an arm."""
         return self._play(self._arms[arm], turn)
 
+    def versions(self) -> dict[str, str]:
+        """HAProxy's."""
+        return {"haproxy": version_of(LocalHAProxy.executable(), "-v")}
+
     def _balancer(self, stack: ExitStack, policy: str) -> LocalHAProxy:
         return stack.enter_context(LocalHAProxy(self._servers.addresses, policy))
 
@@ -150,7 +155,7 @@ class LoadBalancerBed(Bed):
             return Arm(balancer, Known(balancer.url, self._names, self._rate))
         steps = Steps(float(self.settings["interval"]))
         if name == PEER:
-            peer = PeakEwma(balancer.url, steps.interval)
+            peer = PeakEwma(balancer.url, steps.interval, float(self.settings["memory"]), both_ends=True)
             steps.step = peer.step
             return Arm(balancer, peer, steps)
         resource: Resource = self._stack.enter_context(

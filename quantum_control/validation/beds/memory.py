@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from quantum_control.bench.allocator import Load
+from quantum_control.bench.allocator import Load, java
 from quantum_control.bench.memory import OPTIONS, PHASES
 from quantum_control.bench.memory_arms import Ours, Rule, Steering, Still
 from quantum_control.core.errors import SensorError
@@ -20,6 +21,7 @@ from quantum_control.resources.jvm_heap import FLAG
 from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.service import PATIENCE, Service
+from quantum_control.validation.beds.version import version_of
 from quantum_control.validation.footprint import controller_bytes
 from quantum_control.validation.plan import AGAIN, BEST, DEFAULT, UNSTEERED, WATCHED
 
@@ -173,9 +175,9 @@ class MemoryBed(Bed):
             try:
                 for turn in chosen[: self.settings["learning"]]:
                     heap.play(*self._load(turn))
-                costs[size] = float(
-                    np.mean([heap.play(*self._load(turn)).metrics["cost"] for turn in chosen])
-                )
+                found = [heap.play(*self._load(turn)).metrics["cost"] for turn in chosen]
+                # The geometric mean, as the arms are compared by ratios.
+                costs[size] = float(np.exp(np.mean(np.log(found))))
             finally:
                 heap.close()
         return {
@@ -193,6 +195,10 @@ class MemoryBed(Bed):
     def run(self, arm: str, turn: Turn) -> Block:
         """Serve a wash-in and the block."""
         return self._arms[arm].play(*self._load(turn))
+
+    def versions(self) -> dict[str, str]:
+        """The JDK's."""
+        return {"java": version_of(java(), "--version")}
 
     def _heap(self, name: str, calibration: Mapping[str, Any]) -> Heap:
         price, interval = float(self.settings["price"]), float(self.settings["interval"])
@@ -212,7 +218,10 @@ class MemoryBed(Bed):
         )
 
     def _phase(self, turn: Turn) -> str:
-        return list(PHASES)[int(turn.conditions().integers(len(PHASES)))]
+        """Of its stretch: each round of stretches has every phase once, in an order drawn anew."""
+        rounds, place = divmod(turn.stretch, len(PHASES))
+        order = replace(turn, stretch=rounds).conditions().permutation(len(PHASES))
+        return list(PHASES)[int(order[place])]
 
     def _load(self, turn: Turn) -> tuple[Load, int]:
         live, rate = PHASES[self._phase(turn)]
