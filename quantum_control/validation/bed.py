@@ -72,8 +72,8 @@ class Block:
     """Processor seconds of what steers."""
     steps: int = 0
     """Steps that it took."""
-    late: float = 0.0
-    """Seconds by which the load left late, 99th percentile."""
+    late: float | None = None
+    """Seconds by which the load left late, 99th percentile, if measured."""
     course: list[tuple[float, float, float]] = field(default_factory=list)
     """Seconds into the block, size, and demand in the same unit, again and again."""
     control_memory: float | None = None
@@ -155,21 +155,22 @@ def check_bed(made: type[Bed], of: ResourcePlan, where: str) -> None:
         raise ConfigError("\n".join(sorted(wrong)))
 
 
-def open_bed(resource: str, settings: Mapping[str, Any]) -> Bed:
+def open_bed(resource: str, of: ResourcePlan) -> Bed:
     """Make the real part of a resource.
 
     Raises
     ------
     ConfigError
-        There is none, or something that it needs is missing.
+        There is none, something that it needs is missing, or its plan is wrong.
     """
     if resource not in BEDS:
         raise ConfigError(unknown_name("resource to validate", resource, BEDS))
     module, _, name = BEDS[resource].partition(":")
     try:
-        made = getattr(import_module(module), name)
+        made = cast(type[Bed], getattr(import_module(module), name))
     except ImportError as error:
         raise ConfigError(
             f"validating {resource} needs {error.name}; install it: pip install 'quantum-control[dev]'"
         ) from error
-    return cast(Bed, made(settings))
+    check_bed(made, of, f"resources.{resource}")
+    return made(of.bed)

@@ -26,6 +26,9 @@ WATCHED, UNSTEERED = "watched", "unsteered"
 """The default, made as what is steered is: with a controller that measures and decides, and changes nothing,
 and without one. What the control costs is the difference."""
 
+OBSERVED = 6
+"""Observations that a pilot has at the least: a test needs as many (`statistics.FEWEST`)."""
+
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -111,9 +114,9 @@ class Plan(_Section):
     resamples: Count
     power: Share
     pilot: Annotated[int, Field(ge=0)]
-    """Pairs before the run, by whose spread its power is computed."""
+    """Pairs before the run, at the least, by whose spread its power is computed; 0 for none."""
     warm_up: Annotated[int, Field(ge=0)]
-    """Pairs that are played and forgotten at each start."""
+    """Turns that are played to every arm and forgotten at each start, each of another stretch."""
     window: Annotated[int, Field(ge=6)]
     """Observations in a test of an A/A run."""
     trajectories: Count
@@ -140,6 +143,10 @@ class Plan(_Section):
         """Seed of the random numbers of one resource's experiment."""
         own = self.of(resource).seed
         return self.seed if own is None else own
+
+    def pilot_pairs(self, resource: str) -> int:
+        """Pairs of a resource's pilot: enough of them for `OBSERVED` observations."""
+        return max(self.pilot, OBSERVED * self.of(resource).stretch) if self.pilot else 0
 
     def fingerprint(self, resource: str) -> str:
         """SHA-256 of all that the plan says of one resource; what it says of others may change."""
