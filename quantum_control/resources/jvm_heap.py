@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from quantum_control.resources.jvm_ways import open_jvm
 from quantum_control.resources.quiet_moments import QuietMoments
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.stock import Stock
+from quantum_control.sources.resident import resident_bytes
 
 __all__ = ["FLAG", "HANDS_OFF_SECONDS", "MIN_HEAP", "OBEYING", "JvmHeap"]
 
@@ -89,6 +91,7 @@ class JvmHeap(Resource):
         if not 0.0 <= hands_off < inf:
             raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
         self.min_size = positive_int("min_heap", min_heap)
+        self._pid = process_id
         self._jvm = jvm if jvm is not None else open_jvm(process_id, metric_source)
         self._quiet = QuietMoments() if collect_when_quiet else None
         self._hands_off = hands_off
@@ -184,7 +187,9 @@ class JvmHeap(Resource):
         stood still; `collections_per_second` (of a local JVM: pauses);
         `collection_seconds`: processor seconds of one that makes use of the
         whole room; `worth_bytes`: demand before it is bounded; `cliff_bytes`:
-        the heap below which collecting was dear, 0 if none is known;
+        the heap below which collecting was dear, 0 if none is known; with a
+        `process_id`, `resident_bytes`: memory of the machine that the process
+        holds, and `resident_over_used`: how often the heap in use would fit in;
         `set_by_hand`: 1 while a size set by somebody else is left alone.
         """
         return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
@@ -265,8 +270,16 @@ class JvmHeap(Resource):
             self._hands_off,
         )
 
+    def _resident(self, now: HeapReading) -> dict[str, float]:
+        """Memory that the process holds against what its program uses, where that can be seen."""
+        with suppress(SensorError):
+            if self._pid is not None:
+                resident = float(resident_bytes(self._pid, now.committed))
+                return {"resident_bytes": resident, "resident_over_used": resident / max(1, now.used)}
+        return {}
+
     def _figures(self, last: HeapReading, now: HeapReading, effort: Effort) -> dict[str, float]:
-        return {
+        return self._resident(now) | {
             "allocation_bytes_per_second": effort.allocated / effort.seconds,
             "live_bytes": now.live,
             "used_bytes": float(now.used),

@@ -170,3 +170,15 @@ def test_shenandoah_is_steered_too():
         assert heap.measure_state().size == 128 * MIB
         heap.apply_control(found)
         assert flag_by_jcmd(program.pid) == found
+
+
+def test_what_is_resident_is_told_beside_the_heap_in_use(jvm):
+    """Mapped three times by this ZGC, and counted once."""
+    with JvmHeap(jvm.pid) as heap:
+        heap.measure_state()
+        steps_until(lambda: "resident_bytes" in heap.get_metrics(), heap.measure_state)
+        told = heap.get_metrics()
+    rollup = Path(f"/proc/{jvm.pid}/smaps_rollup").read_text().splitlines()
+    pss = next(1024 * int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    assert told["resident_bytes"] == pytest.approx(pss, rel=0.35)
+    assert told["resident_over_used"] == pytest.approx(told["resident_bytes"] / told["used_bytes"])
