@@ -25,21 +25,32 @@ SHORTAGE_SECONDS = 1.0
 a few times what it takes over a network with TLS."""
 
 
+SILENCE = 7.0
+"""Check-outs that were due to end and did not: exp(-7) is below one in a thousand."""
+
+PACE_SECONDS = 10.0
+"""Seconds over which the pace at which check-outs end is averaged."""
+
+
 class Trouble:
     """Watches one pool, from reading to reading.
 
     Failures are a storm from a share of STORM on, and below it while there are
-    more than twice the usual share and TOLERATED would bring, by CONFIDENCE.
+    more than twice the usual share and TOLERATED would bring, by CONFIDENCE. A
+    server stalls while connections are in use and none comes back in a time in
+    which SILENCE were due.
     """
 
     def __init__(self) -> None:
         self._short = (inf, 0)  # since when no more connections have come than these while clients wait
         self._usual = 0.0  # share of failures
+        self._pace = 0.0  # check-outs ended per second, while there are any
+        self._silent = 0.0  # seconds in which connections were in use and none came back
 
     def observe(self, last: PoolReading, now: PoolReading) -> str:
         """Why these figures tell of a failure instead of the load; empty if they do not."""
-        storm = self._failures(last, now)
-        return storm or self._shortage(last, now)
+        troubles = (self._failures(last, now), self._shortage(last, now), self._stall(last, now))
+        return next(filter(None, troubles), "")
 
     def _failures(self, last: PoolReading, now: PoolReading) -> str:
         completed, failed = done(last, now)
@@ -67,3 +78,18 @@ class Trouble:
         if completed and now.time - since < SHORTAGE_SECONDS:
             return ""
         return f"{now.waiting} wait while the server gives {now.alive} connections of {now.size}"
+
+    def _stall(self, last: PoolReading, now: PoolReading) -> str:
+        elapsed = now.time - last.time
+        ended = sum(done(last, now))
+        if ended:
+            since = self._silent + elapsed
+            weight = 1.0 - exp(-since / PACE_SECONDS) if self._pace else 1.0
+            self._pace += weight * (ended / since - self._pace)
+        if ended or not (last.busy and now.busy):
+            self._silent = 0.0
+            return ""
+        self._silent += elapsed
+        if self._silent * self._pace < SILENCE:
+            return ""
+        return f"no connection came back for {self._silent:.1f} s, where {self._pace:.3g} a second are usual"

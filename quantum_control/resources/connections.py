@@ -164,6 +164,7 @@ class ConnectionPoolResource(Resource):
         self._last = now
         self._storm = self._trouble.observe(last, now)
         completed, failed = done(last, now)
+        ended = completed + failed
         busy_seconds = now.busy_seconds - last.busy_seconds
         busy = busy_seconds / elapsed
         self._metrics = figures(last, now, elapsed)
@@ -173,7 +174,7 @@ class ConnectionPoolResource(Resource):
             self._metrics |= told
         if self._storm:
             # What is in use now, since places that wait for a connection may be among the average.
-            useful = min(last.busy, now.busy) * completed / max(1, completed + failed)
+            useful = min(last.busy, now.busy, now.alive) * (completed / ended if ended else 1.0)
             return ResourceState.from_demand(float(useful), size=size)
         # Whoever was turned away has asked for as much as those who wait still.
         wanting = float(now.waiting + turned_away(last, now))

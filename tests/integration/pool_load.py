@@ -15,6 +15,7 @@ from quantum_control.bench.database_servers import Pgbouncer, Postgres, Redis
 from quantum_control.bench.server_process import find_program, wait_until
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
+from quantum_control.resources.connections import ConnectionPoolResource
 
 LIMIT = 20.0
 """Seconds after which a condition that should hold counts as failed."""
@@ -75,6 +76,25 @@ def steer(
         sizes.append(controller.optimize().allowed)
         time.sleep(pause)
     return sizes
+
+
+def settle(controller: QuantumController) -> int:
+    """Step a controller until its size is what the load of before needs; the largest of the last steps."""
+    end = controller.steps + 30
+    return max(steer(controller, lambda: controller.steps >= end, "steps under a steady load")[-10:])
+
+
+def stalled(resource: ConnectionPoolResource) -> None:
+    """Measure until nothing comes back, so that no step sees the interval in which the server stalls."""
+    silent = 0
+
+    def nothing_comes() -> bool:
+        nonlocal silent
+        resource.measure_state()
+        silent = silent + 1 if resource.get_metrics()["throughput"] == 0.0 else 0
+        return silent == 6
+
+    eventually(nothing_comes, "nothing comes back")
 
 
 def backends(server: Postgres, application: str = "pooled") -> int:

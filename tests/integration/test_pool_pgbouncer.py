@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import psycopg
 import pytest
-from integration.pool_load import Clients, eventually, pgbouncer, postgres, steer
+from integration.pool_load import Clients, eventually, pgbouncer, postgres, settle, stalled, steer
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
@@ -160,6 +162,63 @@ def test_an_outage_of_the_server_behind_it_does_not_make_it_grow():
         server.start()
         done = load.done
         steer(controller, lambda: load.done > done + 10, "work after the restart")
+
+
+def rested(bouncer, statement):
+    """What a client does between two rests, each in a transaction of its own."""
+
+    def work():
+        with psycopg.connect(bouncer.dsn, autocommit=True, prepare_threshold=None) as connection:
+            for _ in range(10):
+                connection.execute(statement)
+                time.sleep(0.05)
+
+    return work
+
+
+def test_a_stalled_server_is_survived_and_does_not_make_it_grow(server, bouncer):
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute("CREATE TABLE IF NOT EXISTS stalled (x int)")
+    insert = "WITH slept AS (SELECT pg_sleep(0.02)) INSERT INTO stalled SELECT 1 FROM slept"
+    with (
+        ConnectionPoolResource(dsn=bouncer.admin_dsn, database="postgres", max_connections=40) as resource,
+        Clients(rested(bouncer, insert), 24) as clients,
+    ):
+        controller = QuantumController(resource, interval=0.1)
+        before = settle(controller)
+        with psycopg.connect(server.dsn) as locker:
+            locker.execute("LOCK TABLE stalled IN ACCESS EXCLUSIVE MODE")
+            stalled(resource)
+            end = controller.steps + 10
+            sizes = steer(controller, lambda: controller.steps >= end, "steps during the stall")
+            assert max(sizes) <= before
+            locker.rollback()
+        done = clients.done
+        steer(controller, lambda: clients.done > done + 24, "work after the stall")
+
+
+def test_killed_connections_hardly_make_it_grow(server, bouncer):
+    with (
+        ConnectionPoolResource(dsn=bouncer.admin_dsn, database="postgres", max_connections=40) as resource,
+        Clients(rested(bouncer, "SELECT pg_sleep(0.02)"), 24) as clients,
+        psycopg.connect(server.dsn, autocommit=True) as admin,
+    ):
+        controller = QuantumController(resource, interval=0.1)
+        before = settle(controller)
+        end = controller.steps + 15
+
+        def kill():
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            return controller.steps >= end
+
+        # The console tells of no errors: what is killed reads as a moment's wait for a new server.
+        assert max(steer(controller, kill, "steps while connections are killed")) <= 1.5 * before
+        assert clients.errors
+        done = clients.done
+        steer(controller, lambda: clients.done > done + 24, "work with new connections")
 
 
 def test_a_console_that_may_only_be_read_is_measured_and_not_changed(bouncer):

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("redis", reason="pip install 'quantum-control[redis]'")
 
 import redis.asyncio
-from integration.pool_load import Clients, eventually, redis_server, steer
+from integration.pool_load import Clients, eventually, redis_server, settle, stalled, steer
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError, SafetyError
@@ -105,6 +105,45 @@ def test_an_outage_is_an_error_and_not_demand(server, admin):
         server.start()
         done = clients.done
         steer(controller, lambda: clients.done > done + 50, "work after the restart")
+    pool.disconnect()
+
+
+def test_a_stalled_server_is_survived_and_does_not_make_it_grow(server, admin):
+    pool = blocking(server)
+    with (
+        ConnectionPoolResource(pool, max_connections=40) as resource,
+        Clients(waiter(pool), 24, 0.05) as clients,
+    ):
+        controller = QuantumController(resource, interval=0.1)
+        before = settle(controller)
+        admin.client_pause(2500)
+        stalled(resource)
+        end = controller.steps + 10
+        sizes = steer(controller, lambda: controller.steps >= end, "steps during the stall")
+        assert resource.get_metrics()["throughput"] == 0.0
+        assert max(sizes) <= before
+        done = clients.done
+        steer(controller, lambda: clients.done > done + 100, "work after the stall")
+    pool.disconnect()
+
+
+def test_killed_connections_do_not_make_it_grow(server, admin):
+    pool = blocking(server)
+    with (
+        ConnectionPoolResource(pool, max_connections=40) as resource,
+        Clients(waiter(pool), 24, 0.05) as clients,
+    ):
+        controller = QuantumController(resource, interval=0.1)
+        before = settle(controller)
+        end = controller.steps + 15
+
+        def kill():
+            admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            return controller.steps >= end
+
+        assert max(steer(controller, kill, "steps while connections are killed")) <= before
+        done = clients.done
+        steer(controller, lambda: clients.done > done + 100, "work with new connections")
     pool.disconnect()
 
 

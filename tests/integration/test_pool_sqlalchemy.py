@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
+import psycopg
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="pip install 'quantum-control[sqlalchemy]'")
 
-from integration.pool_load import Clients, backends, eventually, steer
+from integration.pool_load import Clients, backends, eventually, postgres, settle, stalled, steer
 from sqlalchemy import create_engine, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -115,6 +117,78 @@ def test_an_outage_is_an_error_and_not_demand(server, engine):
         server.start()
         done = clients.done
         steer(controller, lambda: clients.done > done + 50, "work after the restart")
+
+
+def test_a_stalled_server_is_survived_and_does_not_make_it_grow(server, engine):
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute("CREATE TABLE IF NOT EXISTS stalled (x int)")
+
+    def work():
+        with engine.connect() as connection:
+            connection.execute(text("INSERT INTO stalled VALUES (1)"))
+            connection.execute(text("SELECT pg_sleep(0.02)"))
+
+    with ConnectionPoolResource(engine, max_connections=40) as resource, Clients(work, 24, 0.05) as clients:
+        controller = QuantumController(resource, interval=0.1)
+        before = settle(controller)
+        with psycopg.connect(server.dsn) as locker:
+            locker.execute("LOCK TABLE stalled IN ACCESS EXCLUSIVE MODE")
+            stalled(resource)
+            end = controller.steps + 10
+            sizes = steer(controller, lambda: controller.steps >= end, "steps during the stall")
+            assert max(sizes) <= before
+            locker.rollback()
+        done = clients.done
+        steer(controller, lambda: clients.done > done + 100, "work after the stall")
+
+
+def test_killed_connections_are_errors_and_do_not_make_it_grow(server, engine):
+    with (
+        ConnectionPoolResource(engine, max_connections=40) as resource,
+        Clients(sleeper(engine, 0.02), 24, 0.05) as clients,
+        psycopg.connect(server.dsn, autocommit=True) as admin,
+    ):
+        controller = QuantumController(resource, interval=0.1)
+        before = settle(controller)
+        end = controller.steps + 15
+        told = []
+
+        def kill():
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'engine'"
+            )
+            told.append(resource.get_metrics()["errors"])
+            return controller.steps >= end
+
+        assert max(steer(controller, kill, "steps while connections are killed")) <= before
+        assert max(told) > 0
+        done = clients.done
+        steer(controller, lambda: clients.done > done + 100, "work with new connections")
+
+
+def test_a_server_without_connections_to_give_does_not_make_the_pool_grow():
+    with postgres(max_connections=8, superuser_reserved_connections=0) as server:
+        engine = create_engine(url(server), pool_size=1, max_overflow=15, pool_timeout=2)
+        with ConnectionPoolResource(engine) as resource, Clients(sleeper(engine, 0.05), 40) as clients:
+            controller = QuantumController(resource, interval=0.1)
+            course = []
+
+            def seen():
+                figures = resource.get_metrics()
+                course.append(
+                    (figures.get("errors", 0) > 0.2 * figures.get("throughput", 0), controller.size)
+                )
+                return controller.steps > 40
+
+            steer(controller, seen, "steps at the server's limit")
+            refused = [(before, size) for (_, before), (bad, size) in pairwise(course) if bad]
+            assert refused
+            # What was found may come back in any case.
+            assert all(size <= max(before or 16, 16) for before, size in refused)
+            assert any("too many clients" in error for error in clients.errors)
+            done = clients.done
+            steer(controller, lambda: clients.done > done + 50, "work by what the server gives")
+        engine.dispose()
 
 
 def test_who_waits_too_long_gets_the_librarys_own_error(server):

@@ -186,6 +186,38 @@ def test_a_tenth_that_fails_is_never_usual():
         resource.apply_control(11)
 
 
+def test_a_server_that_stalls_does_not_make_it_grow_until_something_comes_back():
+    pool, resource, _ = steered()
+    for _ in range(5):
+        pool.passes(0.1, busy=5, submitted=20, started=20, completed=20, busy_seconds=0.5)
+        resource.measure_state()
+    pool.passes(0.1, busy=10, waiting=40, submitted=45, started=5, busy_seconds=1.0)
+    assert resource.measure_state().demand <= 10.0
+    with pytest.raises(SafetyError, match=r"no connection came back for 0\.1 s, where [0-9.]+ a second"):
+        resource.apply_control(20)
+    pool.passes(0.1, busy=10, waiting=40, submitted=20, started=20, completed=20, busy_seconds=1.0)
+    assert resource.measure_state().demand > 10.0
+    resource.apply_control(20)
+    assert pool.now.size == 20
+
+
+def test_transactions_that_have_become_long_are_no_stall_once_their_pace_is_known():
+    pool, resource, _ = steered()
+    for _ in range(5):
+        pool.passes(0.1, busy=5, submitted=20, started=20, completed=20, busy_seconds=0.5)
+        resource.measure_state()
+    for _ in range(4):  # ten of a minute each
+        for _ in range(599):
+            pool.passes(0.1, busy=10, waiting=40, busy_seconds=1.0)
+            resource.measure_state()
+        pool.passes(0.1, busy=10, waiting=40, submitted=10, started=10, completed=10, busy_seconds=1.0)
+        resource.measure_state()
+    pool.passes(0.1, busy=10, waiting=40, busy_seconds=1.0)
+    resource.measure_state()
+    resource.apply_control(20)
+    assert pool.now.size == 20
+
+
 def test_a_single_failure_in_a_busy_interval_is_no_storm():
     pool, resource, _ = steered()
     pool.passes(waiting=10, submitted=40, started=30, completed=30, failed=1, busy_seconds=10.0)
