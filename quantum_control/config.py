@@ -83,7 +83,7 @@ class ResourceSection(_Section):
     """Its type, as plug-ins register it."""
     mode: Mode = Mode.SHADOW
     """How far it is steered."""
-    options: dict[str, JsonValue] = {}
+    options: Annotated[dict[str, JsonValue], Field(repr=False)] = {}
     """Arguments of its type. Passwords are given as "env:NAME" or "file:PATH"."""
     interval: Annotated[float, Field(ge=0.01, le=86_400.0)] = 1.0
     """Seconds between two steps."""

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Original:
     """What people call it."""
     kind: str
     """Name of its type among the plug-ins of `quantum_control.resources`."""
-    options: Mapping[str, object]
-    """Arguments of that type; JSON."""
+    options: Mapping[str, object] = field(repr=False)
+    """Arguments of that type; JSON. May hold a password, as in a connection string: in no `repr`."""
     size: int
     """Size found, in the resource's unit."""
     writer: Writer

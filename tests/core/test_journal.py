@@ -311,3 +311,8 @@ def test_a_file_resource_keeps_its_size(tmp_path):
     resource = FileResource(path)
     resource.apply_control(9)
     assert resource.measure_state().size == 9
+
+
+def test_options_are_in_no_repr_since_they_may_hold_a_password():
+    original = replace(ORIGINAL, options={"dsn": "host=db password=not-to-be-seen"})
+    assert "not-to-be-seen" not in f"{original!r} {original}"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum_control import ConfigError
-from quantum_control.config import Config, Mode
+from quantum_control.config import Config, Mode, ResourceSection
 from quantum_control.config_file import read_config
 from quantum_control.config_lines import of_toml, of_yaml
 
@@ -249,3 +249,8 @@ def test_whatever_text_is_in_a_file_it_is_read_or_refused_in_words(tmp_path_fact
     path.write_text(text, encoding="utf-8")
     with suppress(ConfigError):
         read_config(path, {})
+
+
+def test_options_are_in_no_repr_since_they_may_hold_a_password():
+    section = ResourceSection(kind="connections", options={"dsn": "host=db password=not-to-be-seen"})
+    assert "not-to-be-seen" not in f"{section!r} {section} {Config(resources={'db': section})!r}"

@@ -1,5 +1,6 @@
 """Real daemons: killed, stopped in the middle, reloaded in a storm, with hanging parts."""
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from integration.pool_load import pgbouncer, postgres
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
@@ -255,3 +257,45 @@ def test_prometheus_reads_what_the_daemon_steers(place):
         assert process.wait(60) == 0
     assert page() == ""
     assert size(path) == "10"
+
+
+def test_a_password_in_a_connection_string_is_seen_in_the_journal_alone(place):
+    pytest.importorskip("psycopg")
+    pytest.importorskip("prometheus_client")
+    secret = "not-to-be-seen"  # noqa: S105 - the point of the test
+    with postgres() as server, pgbouncer(server, {"admin": secret}, default_pool_size=4) as bouncer:
+        dsn = f"{bouncer.admin_dsn} password={secret}"
+        for name, where in (("good", dsn), ("refused", f"{dsn}-wrong"), ("garbled", f"{dsn} port=no")):
+            place.resources[name] = {
+                "kind": "connections",
+                "mode": "active",
+                "interval": 0.05,
+                "min_size": 9,  # what is found is not within the bounds: it is changed
+                "options": {"dsn": where},
+            }
+        port = free_port()
+        place.write(f'[log]\nlevel = "debug"\n[metrics]\nport = {port}\n')
+
+        def settled():
+            stand = {each["resource"]: each for each in place.ask(do="status")}
+            return (stand["good"]["size"] or 0) >= 9 and all(
+                stand[name].get("trouble") for name in ("refused", "garbled")
+            )
+
+        with place.daemon() as process:
+            wait_for(settled)
+            told = json.dumps(place.ask(do="status"))
+            with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
+                told += answer.read().decode()
+            files = [path for path in place.state.rglob("*") if path.is_file()]
+            journal = [path for path in files if path.name.startswith("journal")]
+            assert any(secret.encode() in path.read_bytes() for path in journal)
+            assert {path.stat().st_mode & 0o077 for path in journal} == {0}
+            process.terminate()
+            assert process.wait(60) == 0
+        told += place.log()
+        assert "password authentication failed" in told
+        files = [path for path in place.state.rglob("*") if path.is_file() and path not in journal]
+        assert any("audit" in str(path) for path in files)
+        assert secret not in told
+        assert not [path for path in files if secret.encode() in path.read_bytes()]
