@@ -81,6 +81,7 @@ class Ruling:
 
     standing: Standing
     reason: str = ""
+    """Why it is not IN; or why it would not be, where it stays for want of another or by the cap."""
 
 
 class _Record:
@@ -190,7 +191,11 @@ class Ejection:
         self._put_out(sorted(suspects, reverse=True), seen)
         if not any(one.up and records[name].standing is Standing.IN for name, one in seen.items()):
             self._readmit(seen)
-        return {name: Ruling(record.standing, record.reason) for name, record in records.items()}
+        kept = {name: reason for _, name, reason in suspects if records[name].standing is Standing.IN}
+        return {
+            name: Ruling(record.standing, record.reason or kept.get(name, ""))
+            for name, record in records.items()
+        }
 
     def _readmit(self, seen: Mapping[str, Observation]) -> None:
         """With nobody else left, a server that is sick is better than none."""

@@ -128,7 +128,7 @@ class Share:
     """Part of the stream, 0 to 1. 0 for a server that rests, is down or is out."""
     standing: Standing
     reason: str = ""
-    """Why the standing is not IN; empty otherwise."""
+    """Why the standing is not IN, or would not be were there another; empty otherwise."""
 
 
 class _Server:

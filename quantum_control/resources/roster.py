@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from statistics import median_high
 
-from quantum_control.core.ejection import Standing
+from quantum_control.core.ejection import HOLD, LONGEST_HOLD, Standing
 from quantum_control.core.shares import RAMP, Share
 from quantum_control.resources.balancer import FULL_WEIGHT, Reading
 from quantum_control.resources.custody import Custody
@@ -36,6 +36,8 @@ class Roster:
         self._joining = RAMP if steer_weights else 1.0
         self._idle: set[str] = set()  # kept out of use, to be within the size
         self._addresses: dict[str, str] = {}  # of what was added
+        self._hold = HOLD  # intervals from one change of places to the next
+        self._since = LONGEST_HOLD  # intervals since the last
 
     def members(self) -> list[str]:
         """Back ends in our care and in use."""
@@ -103,8 +105,7 @@ class Roster:
         """
 
         def worth(name: str) -> tuple[bool, bool, float]:
-            sick = not _usable(name, reading) or (name in plan and plan[name].standing is not Standing.IN)
-            return not sick, name not in self._custody.added, capacities.get(name, 0.0)
+            return _well(name, plan, reading), name not in self._custody.added, capacities.get(name, 0.0)
 
         leaving = sorted(self.members(), key=worth)[:count]
         self._order(dict.fromkeys(leaving, 0))
@@ -116,14 +117,17 @@ class Roster:
         """Take out what was added and is out of use and empty; have `size` back ends in use.
 
         Somebody else may have taken one away, or handed one over again. And
-        where none of those in use is usable, one that is kept out and well
-        takes the place of one of them.
+        where none of those in use is well (down, ejected, or in use only for
+        want of another), one that is kept out and usable takes the place of
+        one of them: at once the first time, then at growing intervals, as
+        what all have in common no change of places can cure.
 
         Raises
         ------
         ActuatorError
             The balancer refused.
         """
+        self._since += 1
         self._idle.intersection_update(self._custody.original)
         for name in self._addresses.keys() - self._custody.added:
             self._spares.append(self._addresses.pop(name))  # a restart, or somebody else, has taken it out
@@ -138,9 +142,20 @@ class Roster:
             self.enlist(size - len(members), reading)
         elif len(members) > size:
             self.dismiss(len(members) - size, plan, capacities, reading)
-        elif well and not any(_usable(name, reading) for name in members):
-            self.enlist(1, reading)
-            self.dismiss(1, plan, capacities, reading)
+        elif well and not any(_well(name, plan, reading) for name in members):
+            self._change_places(plan, capacities, reading)
+
+    def _change_places(
+        self, plan: Mapping[str, Share], capacities: Mapping[str, float], reading: Reading
+    ) -> None:
+        if any(_usable(name, reading) for name in self.members()):
+            if self._since < self._hold:
+                return
+            # Whoever has served for long enough begins anew.
+            self._hold = HOLD if self._since > 2 * self._hold else min(2 * self._hold, LONGEST_HOLD)
+        self._since = 0
+        self.enlist(1, reading)
+        self.dismiss(1, plan, capacities, reading)
 
     def clear(self) -> None:
         """Begin anew, once everything has been given back."""
@@ -181,3 +196,10 @@ def _usable(name: str, reading: Reading) -> bool:
     """Whether the balancer took it for usable when it was read; what has come since is believed to be."""
     back_end = reading.back_ends.get(name)
     return back_end is None or back_end.up
+
+
+def _well(name: str, plan: Mapping[str, Share], reading: Reading) -> bool:
+    """Whether it is usable and nothing is held against it; of what has just come nothing is known."""
+    return _usable(name, reading) and (
+        name not in plan or (plan[name].standing is Standing.IN and not plan[name].reason)
+    )

@@ -89,7 +89,9 @@ def test_the_last_one_that_is_up_stays():
     ejection = Ejection(max_out=1.0)
     watch(ejection, 3)
     rest = dict.fromkeys("bcdef", DOWN)
-    assert not out(watch(ejection, 5, a=SILENT, **rest))
+    rulings = watch(ejection, 5, a=SILENT, **rest)
+    assert not out(rulings)
+    assert "no answer" in rulings["a"].reason  # what would put it out, were there another
 
 
 def test_a_sick_server_is_taken_back_when_nobody_else_is_left():

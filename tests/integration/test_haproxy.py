@@ -132,3 +132,35 @@ def test_spares_are_added_and_taken_out_again(servers, haproxy, by_hand):
         assert name in by_hand("show servers state app")
     assert weights(open_balancer(haproxy.url)) == FOUND
     assert by_hand("show servers state app").count("127.0.0.1") == 6
+
+
+@pytest.mark.parametrize("mode", ["failing", "stalled"])
+def test_a_sole_one_that_is_sick_changes_places_with_one_that_is_kept_out(servers, haproxy, mode):
+    balancer = open_balancer(haproxy.url)
+    with LoadBalancerResource(haproxy.url, min_backends=1) as resource:
+        sick = []
+
+        def step(k):
+            resource.measure_state()
+            used = [int(name[1:]) for name, weight in weights(balancer).items() if weight]
+            if k == 8:
+                resource.apply_control(1)
+            if k == 16:
+                sick.extend(used)
+                servers.become(sick[0], mode=mode)
+            return k > 16 and len(used) == 1 and used != sick
+
+        answers = under_load(haproxy.port, 60.0, 3000, step, INTERVAL)
+        assert len(sick) == 1
+        assert len(answers) < 3000  # else it was never replaced
+        before = balancer.read().back_ends
+
+        def served(_):
+            resource.measure_state()
+            return False
+
+        under_load(haproxy.port, 60.0, 60, served, INTERVAL)
+        after = balancer.read().back_ends
+        assert after[f"s{sick[0]}"].started == before[f"s{sick[0]}"].started
+        assert resource.measure_state().size == 1
+    assert weights(balancer) == FOUND

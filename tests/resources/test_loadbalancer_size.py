@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer, run
 
@@ -175,3 +177,56 @@ def test_one_that_is_handed_over_again_takes_its_place_and_the_number_stays(elas
     run(elastic, balancer, clock, 10, rate=100.0)
     assert elastic.foreign == {}
     assert sum(weight > 0 for weight in balancer.weights.values()) == 2
+
+
+def sole(elastic, balancer, clock):
+    run(elastic, balancer, clock, 40, rate=30.0)
+    elastic.apply_control(1)
+    run(elastic, balancer, clock, 10, rate=30.0)
+    (name,) = in_use(balancer)
+    return name
+
+
+def in_use(balancer):
+    return [name for name, weight in balancer.weights.items() if weight]
+
+
+def fails(elastic, balancer, clock, names, steps):
+    """Steps in which these answer with errors; who was in use after each."""
+    course = []
+    for _ in range(steps):
+        before = {name: balancer.back_ends[name] for name in names}
+        balancer.serve(30.0)
+        for name in names:
+            now = balancer.back_ends[name]
+            balancer.set(name, failed=now.failed + now.ended - before[name].ended)
+        clock.now += 1.0
+        elastic.measure_state()
+        course.append(tuple(in_use(balancer)))
+    return course
+
+
+def test_a_sole_one_that_fails_changes_places_with_one_that_is_kept_out(elastic, balancer, clock):
+    name = sole(elastic, balancer, clock)
+    course = fails(elastic, balancer, clock, [name], 15)
+    assert course[-1] != (name,)
+    assert len(course[-1]) == 1
+    assert len(set(course)) <= 2  # once, and no more
+
+
+def test_a_sole_one_that_stalls_changes_places_with_one_that_is_kept_out(elastic, balancer, clock):
+    name = sole(elastic, balancer, clock)
+    for held in range(5, 105, 30):
+        one = balancer.back_ends[name]
+        balancer.set(name, started=one.started + 30, in_flight=float(held))
+        clock.now += 1.0
+        elastic.measure_state()
+    assert name not in in_use(balancer)
+    assert len(in_use(balancer)) == 1
+
+
+def test_where_all_fail_places_are_changed_ever_more_seldom(elastic, balancer, clock):
+    sole(elastic, balancer, clock)
+    course = fails(elastic, balancer, clock, list(CAPACITIES), 150)
+    changes = sum(one != other for one, other in pairwise(course))
+    assert 1 <= changes <= 5
