@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -76,6 +76,24 @@ class Balancer(ABC):
 
     def recall(self, snapshot: Mapping[str, object]) -> None:  # noqa: B027 - nothing to do if that was empty
         """Take what `snapshot()` has said, in another process, for what is to come back."""
+
+    def check_spares(self, addresses: Sequence[str]) -> None:
+        """Check that `add` could take these.
+
+        Raises
+        ------
+        ConfigError
+            One is no "host:port", or this kind of balancer adds none.
+        """
+        if addresses and type(self).add is Balancer.add:
+            raise ConfigError(
+                f"{self!r} cannot add back ends while it runs: leave out spares=, list the servers in its"
+                " configuration, and give min_backends= to have some of them kept out"
+            )
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise ConfigError(f"the spare {address!r} is no address; write host:port")
 
     def name_of(self, address: str) -> str:
         """Name that `add` gives to the server at `address`."""

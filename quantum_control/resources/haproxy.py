@@ -38,7 +38,7 @@ DRAIN = 0x08 | 0x10
 
 
 class HAProxy(Balancer):
-    """One backend of a running HAProxy, 2.4 or later.
+    """One backend of a running HAProxy, 2.4 or later; to add servers, 2.5 or later.
 
     Parameters
     ----------

@@ -80,9 +80,7 @@ class LoadBalancerResource(Resource):
         if (url is None) == (balancer is None):
             raise ConfigError("give either url= or balancer=, and not both")
         self._balancer = balancer if balancer is not None else open_balancer(str(url))
-        for address in spares:
-            if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdecimal():
-                raise ConfigError(f"the spare {address!r} is no address; write host:port")
+        self._balancer.check_spares(spares)
         self._spares = tuple(spares)
         self.steers_while_measuring = steer_weights
         """Whether `measure_state()` sets the weights; whoever only wants to look sets it to False."""

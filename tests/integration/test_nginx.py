@@ -104,3 +104,28 @@ def test_a_pid_file_that_is_gone_leaves_the_file_as_it_was(servers, nginx):
     with pytest.raises(ActuatorError, match="cannot be told to reload"):
         balancer.write({servers.addresses[0]: 5})
     assert (nginx.directory / "app.upstream").read_text() == found
+
+
+def test_a_weight_changed_by_hand_is_respected_and_reported(servers, nginx, caplog):
+    file = nginx.directory / "app.upstream"
+    one = servers.addresses[2]
+    with LoadBalancerResource(nginx.url) as resource:
+
+        def step(k):
+            resource.measure_state()
+            if k == 1:  # nothing is ordered yet
+                text = file.read_text()
+                assert f"server {one} max_fails=0;" in text
+                file.write_text(text.replace(f"server {one} ", f"server {one} weight=3 "))
+            return k >= 8 and resource.get_metrics()["orders"] >= 2
+
+        answers = under_load(nginx.port, 250.0, 9000, step, 0.3)
+        assert weights(open_balancer(nginx.url))[one] == 3
+        assert resource.foreign == {one: 3}
+        assert resource.get_metrics()["foreign"] == 1.0
+        assert resource.get_metrics()["orders"] >= 2  # the others are steered on
+        assert caplog.text.count("somebody else has changed it") == 1
+    left = weights(open_balancer(nginx.url))
+    assert left.pop(one) == 3
+    assert set(left.values()) == {1}
+    assert {answer.status for answer in answers} == {200}

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.resources.loadbalancer import LoadBalancerResource
 from quantum_control.resources.nginx import Nginx
 
 SERVERS = """\
@@ -145,3 +146,24 @@ def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signal
     fresh.write({"a:1": 1, "b:1": 1})
     assert upstream.read_bytes() == found
     assert len(signals) == 4
+
+
+def test_spares_are_refused_before_anything_is_read(place, nginx):
+    (place / "app.upstream").unlink()
+    with pytest.raises(
+        ConfigError, match=r"Nginx\(.*\) cannot add back ends while it runs: leave out spares="
+    ):
+        LoadBalancerResource(balancer=nginx, spares=["10.0.0.9:80"])
+
+
+def test_a_weight_changed_by_hand_is_respected_and_reported(place, nginx, now, signals, caplog):
+    resource = LoadBalancerResource(balancer=nginx, clock=lambda: now[0])
+    resource.measure_state()
+    file = place / "app.upstream"
+    file.write_text(file.read_text().replace("10.0.0.2:80 weight=5", "10.0.0.2:80 weight=77"))
+    now[0] += 1.0
+    resource.measure_state()
+    assert resource.foreign == {"10.0.0.2:80": 77, "10.0.0.3:80": 0, "10.0.0.4:80": 0}
+    assert "the weight of 10.0.0.2:80 is 77, not 5 as ordered: somebody else has changed it" in caplog.text
+    resource.release()
+    assert "10.0.0.2:80 weight=77" in file.read_text()
