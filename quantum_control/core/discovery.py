@@ -18,6 +18,8 @@ class Found:
     """Arguments of the resource type that steer it; never a secret."""
     note: str = ""
     """What a person should know: what it is now, what is missing to steer it."""
+    possible: bool = True
+    """Whether the options make the resource; where not the note says what is missing."""
 
 
 Finder = Callable[[], Iterator[Found]]

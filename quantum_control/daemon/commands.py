@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +158,26 @@ def discover(write: Path | None, as_json: bool) -> None:
         _write_new(write, text)
     if as_json:
         print_json(
-            [{"kind": f.kind, "name": f.name, "options": dict(f.options), "note": f.note} for f in found]
+            [
+                {
+                    "kind": f.kind,
+                    "name": f.name,
+                    "options": dict(f.options),
+                    "note": f.note,
+                    "possible": f.possible,
+                }
+                for f in found
+            ]
         )
         return
     if write is None:
         click.echo(text, nl=False)
         return
-    click.echo(f"wrote {write}: {len(found)} resources in shadow mode; next: quantum-control run {write}")
+    live = sum(f.possible for f in found)
+    others = (
+        f" ({len(found) - live} more in comments: something is missing there)" if live < len(found) else ""
+    )
+    click.echo(f"wrote {write}: {live} resources in shadow mode{others}; next: quantum-control run {write}")
 
 
 @click.command(
@@ -197,20 +210,23 @@ def _found() -> tuple[list[Found], list[str]]:
                 unique, number = each.name, 2
                 while unique in found:
                     unique, number = f"{each.name}-{number}", number + 1
-                found[unique] = Found(each.kind, unique, each.options, each.note)
+                found[unique] = replace(each, name=unique)
         except Exception as error:  # noqa: BLE001 - a finder may be anyone's; the others go on
             troubles.append(f"looking for {name}: {type(error).__name__}: {error}")
     return list(found.values()), troubles
 
 
 def configuration(found: list[Found]) -> Iterator[str]:
-    """Give the TOML text of a configuration in shadow mode."""
+    """Give the TOML text of a configuration in shadow mode; in comments what cannot be begun as it is."""
     yield '# As found by `quantum-control discover`.\n\n[defaults]\nmode = "shadow"\n'
     for each in found:
         yield "".join(f"\n# {line}" for line in each.note.splitlines())
-        yield f"\n[resources.{_toml(each.name)}]\nkind = {_toml(each.kind)}\n"
+        mark = (
+            "" if each.possible else "# "
+        )  # a section that cannot be begun would be an error at every start
+        yield f"\n{mark}[resources.{_toml(each.name)}]\n{mark}kind = {_toml(each.kind)}\n"
         if each.options:
-            yield f"options = {_toml(dict(each.options))}\n"
+            yield f"{mark}options = {_toml(dict(each.options))}\n"
     if not found:
         yield "\n# Nothing was found that could be steered here; `quantum-control init` shows what can be.\n"
 

@@ -38,7 +38,7 @@ def _found(link: Link, qdiscs: Sequence[Qdisc]) -> Iterator[Found]:
     except ConfigError as error:
         chosen = [each for each in qdiscs if each.kind in KINDS and each.handle]
         if not chosen:
-            yield Found("buffer", f"queue-{link.name}", options, str(error))
+            yield Found("buffer", f"queue-{link.name}", options, str(error), possible=False)
             return
     for each in chosen:
         several = len(chosen) > 1

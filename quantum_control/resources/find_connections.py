@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ SOCKET = ".s.PGSQL."
 PORTS = {"postgres": 5432, "pgbouncer": 6432, "redis-server": 6379}
 """Where each listens unless told otherwise."""
 
+ADMIN = re.compile(r"^[ \t]*admin_users[ \t]*=[ \t]*\"?(?P<name>[\w.-]+)", re.MULTILINE)
+
 KIND = "connections"
 
 
@@ -23,20 +26,39 @@ def find(proc: Path = PROC) -> Iterator[Found]:
         for host, port in _ends("pgbouncer", listener):
             dsn = f"host={host} port={port} dbname=pgbouncer"
             configs = [word for word in listener.arguments[1:] if word.endswith(".ini")]
+            admin = _admin(configs[0]) if configs else ""
             own = f"; for a database with a pool_size of its own also database= and config={configs[0]!r}"
-            note = f"the console needs a user= among admin_users{own if configs else ''}"
-            yield Found(KIND, f"pgbouncer-{port}", {"dsn": dsn}, note)
+            what = (
+                "its password, if it has one, is left to PGPASSFILE or PGPASSWORD"
+                if admin
+                else "the console needs a user= among admin_users"
+            )
+            options = {"dsn": f"{dsn} user={admin}" if admin else dsn}
+            note = f"{what}{own if configs else ''}"
+            yield Found(KIND, f"pgbouncer-{port}", options, note, possible=bool(admin))
     for listener in listeners("postgres", proc):
         for host, port in _ends("postgres", listener):
             note = (
                 "PostgreSQL: its pools are in the applications; give one as pool=, with these options, and"
                 " share the server by a SharedBudget"
             )
-            yield Found(KIND, f"postgresql-{port}", {"server": f"host={host} port={port}"}, note)
+            yield Found(
+                KIND, f"postgresql-{port}", {"server": f"host={host} port={port}"}, note, possible=False
+            )
     for listener in listeners("redis-server", proc):
         for host, port in _ends("redis-server", listener):
             note = f"Redis at {host} port {port}: its pools are in the applications; give one as pool="
-            yield Found(KIND, f"redis-{port}", {}, note)
+            yield Found(KIND, f"redis-{port}", {}, note, possible=False)
+
+
+def _admin(path: str) -> str:
+    """First of the admin users in PgBouncer's configuration; empty where that may not be read or has none."""
+    try:
+        text = Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    match = ADMIN.search(text)
+    return match["name"] if match else ""
 
 
 def _ends(program: str, listener: Listener) -> list[tuple[str, int]]:

@@ -33,7 +33,7 @@ def _haproxy(listener: Listener, proc: Path) -> Iterator[Found]:
     if not sockets:
         what = "its configuration cannot be read" if not text else "it has no `stats socket`"
         note = f"HAProxy, process {listener.pid}: {what}; its runtime API is needed, at `level admin`"
-        yield Found(KIND, f"haproxy-{listener.pid}", {}, note)
+        yield Found(KIND, f"haproxy-{listener.pid}", {}, note, possible=False)
         return
     # The first at level admin, else the first.
     chosen = next((each for each in sockets if "level admin" in each["rest"]), sockets[0])
@@ -63,12 +63,12 @@ def _envoy(listener: Listener, proc: Path) -> Iterator[Found]:
         watched = {name: path for name, path in map(_eds, clusters) if path}
     except (ValueError, KeyError, TypeError):
         what = "its configuration is not there to read, as JSON with an admin address and clusters"
-        yield Found(KIND, f"envoy-{listener.pid}", {}, f"{note}{what}; its URL needs cluster= and eds=")
+        note = f"{note}{what}; its URL needs cluster= and eds="
+        yield Found(KIND, f"envoy-{listener.pid}", {}, note, possible=False)
         return
     if not watched:
-        yield Found(
-            KIND, f"envoy-{listener.pid}", {}, f"{note}no cluster has its endpoints in a watched file"
-        )
+        note = f"{note}no cluster has its endpoints in a watched file"
+        yield Found(KIND, f"envoy-{listener.pid}", {}, note, possible=False)
     for name, path in watched.items():
         yield Found(KIND, f"envoy-{name}", {"url": f"{where}?cluster={name}&eds={path}"})
 

@@ -65,6 +65,20 @@ def test_what_discovery_finds_becomes_a_configuration_in_shadow_mode(tmp_path, m
     assert resources["pool-one"].options == {"pool_name": "a\"b\\c\n'", "min_threads": 2}
 
 
+def test_what_cannot_be_begun_is_in_comments_with_the_reason(tmp_path, monkeypatch):
+    lacking = Found("connections", "redis-1", {"user": "x"}, "give one as pool=", possible=False)
+    monkeypatch.setattr(commands, "names", lambda group: ["good"])
+    monkeypatch.setattr(commands, "load", lambda group, name: lambda: iter([FOUND[1], lacking]))
+    path = tmp_path / "c.toml"
+    done = invoke("discover", "--write", path)
+    assert "1 resources in shadow mode (1 more in comments" in done.output
+    assert list(read_config(path, {}).resources) == ["plain"]
+    text = path.read_text(encoding="utf-8")
+    assert '# give one as pool=\n# [resources."redis-1"]\n# kind = "connections"\n# options = ' in text
+    listed = json.loads(invoke("discover", "--json").stdout)
+    assert [each["possible"] for each in listed] == [True, False]
+
+
 def test_a_finder_that_fails_is_told_and_the_others_go_on(monkeypatch):
     def broken():
         raise OSError("no permission")
