@@ -130,6 +130,8 @@ class CgroupMemory(Resource):
             The group is gone.
         SensorError
             It may not be read, or its pressure is not told any more.
+        ActuatorError
+            What has grown beyond the size since may not be taken again.
         """
         self._notice_others()
         now, stalled = self._clock(), self._pressure.read()
@@ -249,8 +251,6 @@ class CgroupMemory(Resource):
         self._left = self._files.setting()
         if self._left != self._original:
             raise ActuatorError(f"{self._limit} is {self._left}, not {self._original} as it was found")
-
-    # ---- originals --------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, object]:
         """Return the setting as it was found, and where its group is."""

@@ -170,10 +170,18 @@ def read(pid: int) -> dict[str, int | str]:
 
 def _file(pid: int) -> Path:
     within = inner_pid(pid)
-    for folder in sorted(Path(f"/proc/{pid}/root/tmp").glob("hsperfdata_*")):
-        path = folder / str(within)
-        if path.exists():
-            return path
+    try:
+        folders = [each for each in Path(f"/proc/{pid}/root/tmp").iterdir() if each.match("hsperfdata_*")]
+        for folder in sorted(folders):
+            path = folder / str(within)
+            if path.exists():
+                return path
+    except PermissionError as error:
+        raise SensorError(
+            f"process {pid} may not be looked at ({error.strerror}); run as its user, or as root"
+        ) from error
+    except OSError:
+        status(pid)  # says so if the JVM has ended
     raise SensorError(
         f"process {pid} has no hsperfdata file: it is no HotSpot JVM, or runs with -XX:-UsePerfData"
         " or -XX:+PerfDisableSharedMem"

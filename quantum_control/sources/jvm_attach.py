@@ -138,8 +138,13 @@ class JvmAttach:
     def _opened(self) -> Path:
         within = inner_pid(self.pid)
         path = Path(f"/proc/{self.pid}/root/tmp/.java_pid{within}")
-        if path.is_socket():
-            return path
+        try:
+            if path.is_socket():
+                return path
+        except PermissionError as error:
+            raise SensorError(
+                f"process {self.pid} may not be looked at ({error.strerror}); run as its user, or as root"
+            ) from error
         self._check_catches_quit()
         note = self._leave_note(within)
         try:

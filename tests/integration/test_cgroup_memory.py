@@ -134,6 +134,41 @@ def usage_of_ended(process):
         return None
 
 
+WITHOUT_PRIVILEGE = """
+import os, sys, time
+from quantum_control.core.errors import ActuatorError
+from quantum_control.resources.cgroup_memory import CgroupMemory
+resource = CgroupMemory(int(sys.argv[1]))
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for _ in range(300):
+    try:
+        resource.measure_state()
+        resource.apply_control(resource.min_size)
+    except ActuatorError as error:
+        print(error)
+        break
+    time.sleep(0.1)
+resource.release()
+"""
+
+
+def test_without_the_privilege_it_says_what_is_missing_and_changes_nothing(process):
+    found = limit(process)
+    process.resize(24)
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", WITHOUT_PRIVILEGE, str(process.pid)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert "cannot be set to" in done.stdout
+    assert "it takes root, or a group that is delegated to you" in done.stdout
+    assert limit(process) == found
+
+
 def test_a_process_in_the_root_group_is_refused():
     lines = Path("/proc/1/cgroup").read_text().splitlines()
     paths = {line.split(":")[1]: line.split(":")[2] for line in lines}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from integration.local_jvm import MIB, allocating, flag_by_jcmd, jcmd, steps_until
+from integration.requirements import require
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
@@ -182,3 +185,38 @@ def test_what_is_resident_is_told_beside_the_heap_in_use(jvm):
     pss = next(1024 * int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
     assert told["resident_bytes"] == pytest.approx(pss, rel=0.35)
     assert told["resident_over_used"] == pytest.approx(told["resident_bytes"] / told["used_bytes"])
+
+
+AS_ANOTHER_USER = """
+import os, sys
+from quantum_control.core.errors import SensorError
+from quantum_control.resources.jvm_heap import JvmHeap
+from quantum_control.sources.jvm_attach import JvmAttach
+from quantum_control.sources import hsperfdata
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for attempt in (
+    lambda pid: JvmHeap(pid),
+    lambda pid: JvmAttach(pid).flag("SoftMaxHeapSize"),
+    lambda pid: hsperfdata.Counters(pid, ("sun.",)).read(),
+):
+    try:
+        attempt(int(sys.argv[1]))
+    except SensorError as error:
+        print(error)
+"""
+
+
+def test_another_user_is_told_whose_the_jvm_is_and_nothing_is_changed(jvm):
+    require(os.geteuid() == 0, "becoming another user needs root")
+    done = subprocess.run(  # noqa: S603 - a test's own words
+        [sys.executable, "-c", AS_ANOTHER_USER, str(jvm.pid)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    told = done.stdout.splitlines()
+    assert len(told) == 3
+    for line in told:
+        assert "run as its user, or as root" in line
+    assert flag_by_jcmd(jvm.pid) == 400 * MIB
+    assert not list(Path(f"/proc/{jvm.pid}/cwd").glob(".attach_pid*"))
