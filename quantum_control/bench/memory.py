@@ -102,7 +102,7 @@ def run_arm(name: str, phase_seconds: float, price: float, seed: tuple[int, int]
     order = [list(PHASES)[index] for index in rng.permutation(len(PHASES)).tolist()]
     loads = [Load(phase_seconds, *PHASES[phase]) for phase in order]
     options = [*OPTIONS, f"-XX:{FLAG}={SOFT[name]}m"] if name in SOFT else OPTIONS
-    rows: list[tuple[float, int, int, float]] = []
+    rows: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         latencies = Path(folder) / "latencies"
         with Allocator(loads, options=options, seed=int(rng.integers(2**31)), latencies=latencies) as program:
@@ -115,7 +115,8 @@ def run_arm(name: str, phase_seconds: float, price: float, seed: tuple[int, int]
                 now = time.monotonic() - began
                 try:
                     reading = jvm.read()
-                    rows.append((now, reading.used, reading.committed, reading.collector_seconds))
+                    spent = reading.collector_seconds, reading.pause_seconds
+                    rows.append((now, reading.used, reading.committed, *spent))
                     if now >= step_at:
                         step_at += INTERVAL
                         steering.step()

@@ -27,7 +27,8 @@ class Run:
     """In the order in which they ran."""
     phase_seconds: float
     samples: FloatArray
-    """Rows of seconds, bytes used, bytes committed, and processor seconds of the collector so far."""
+    """Rows of seconds, bytes used, bytes committed, processor seconds of the collector so far, and
+    seconds so far for which the program stood still for it (not in data of before it was kept)."""
     requests: NDArray[np.float32]
     """Rows of phase (index), seconds at which it was due, and seconds that it took."""
     control_cpu: float
@@ -39,14 +40,21 @@ class Run:
         A core is a processor second for each second that the phases were to last: all have the
         same requests, and who takes longer for them has not collected less.
         """
-        time, _, committed, spent = self.samples.T
+        time, _, committed, spent = self.samples[:, :4].T
         heap = float(np.sum(committed[:-1] * np.diff(time)) / (time[-1] - time[0]))
         cores = float((spent[-1] - spent[0]) / (len(self.phases) * self.phase_seconds))
         return heap, cores, float(np.percentile(self.requests[:, 2], 99))
 
+    def paused(self) -> float:
+        """Seconds for which the program stood still, over the elapsed ones; nan where it was not kept."""
+        if self.samples.shape[1] < 5:
+            return np.nan
+        time, stood = self.samples[:, 0], self.samples[:, 4]
+        return float((stood[-1] - stood[0]) / (time[-1] - time[0]))
+
     def by_phase(self) -> FloatArray:
         """Mean heap committed, bytes, and cores of the collector: a row a phase, sorted by name."""
-        time, _, committed, spent = self.samples.T
+        time, _, committed, spent = self.samples[:, :4].T
         rows = {}
         for index, name in enumerate(self.phases):
             # The last phase goes on until all is served, as in `figures`.
@@ -117,6 +125,8 @@ class Results:
         """By arm, rows (a pair each) of heap in bytes, cores of the collector, p99 in seconds."""
         self.phases = {arm: np.mean([run.by_phase() for run in of], axis=0) for arm, of in runs.items()}
         """By arm, rows (a phase each, sorted by name) of heap and cores, means over the pairs."""
+        self.paused = {arm: float(np.median([run.paused() for run in of])) for arm, of in runs.items()}
+        """By arm, the median over the pairs of the share of the time in pauses."""
         self.control = {arm: float(np.mean([run.control_cpu for run in of])) for arm, of in runs.items()}
 
     def cost(self, arm: str) -> FloatArray:
@@ -189,6 +199,7 @@ class Results:
                 "heap_bytes": heap,
                 "collector_cores": cores,
                 "p99_seconds": p99,
+                "paused_share": None if np.isnan(self.paused[arm]) else self.paused[arm],
                 "control_share": self.control[arm],
                 "over_best": {
                     name: dict(zip(("median", "low", "high"), spread(each), strict=True))
@@ -203,9 +214,9 @@ class Results:
         lines = [
             f"Over the best fixed heap ({best}); at last over fixed heaps that are alike in one of both",
             "",
-            "| arm | heap, MiB | collector, cores | p99, ms | cost | heap | collector time"
+            "| arm | heap, MiB | collector, cores | paused, ms/s | p99, ms | cost | heap | collector time"
             " | heap at the same collector time | collector time at the same heap |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|---|---|",
         ]
         base = self.figures[best]
         for arm in sorted(self.figures, key=lambda arm: float(np.median(self.cost(arm)))):
@@ -217,8 +228,10 @@ class Results:
                 _interval(own[:, 1] / base[:, 1]),
                 *(("", "") if arm in fixed else map(_interval, self.beside_fixed(arm, fixed))),
             ]
+            paused = "" if np.isnan(self.paused[arm]) else f"{1e3 * self.paused[arm]:.3f}"
             lines.append(
-                f"| {arm} | {heap / 2**20:.0f} | {cores:.3f} | {1e3 * p99:.1f} | {' | '.join(cells)} |"
+                f"| {arm} | {heap / 2**20:.0f} | {cores:.3f} | {paused} | {1e3 * p99:.1f}"
+                f" | {' | '.join(cells)} |"
             )
         lines.append("")
         for beside in sorted(fixed, key=lambda arm: float(np.median(self.figures[arm][:, 0])))[1:-1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ MIB = 2**20
 FIXED = ["fixed 200 MiB", "fixed 400 MiB", "fixed 800 MiB"]
 
 
-def run(heap, cores, p99=0.01, control=0.0):
+def run(heap, cores, p99=0.01, control=0.0, paused=0.004):
     time = np.arange(0.0, 10.25, 0.25)
-    samples = np.column_stack([time, 0.5 * heap + 0 * time, heap + 0 * time, cores * time])
+    samples = np.column_stack([time, 0.5 * heap + 0 * time, heap + 0 * time, cores * time, paused * time])
     requests = np.array([[0, at, p99] for at in time], dtype=np.float32)
     return Run(["small, quiet"], 10.0, samples, requests, control)
 
@@ -71,8 +72,22 @@ def test_the_best_fixed_heap_is_that_of_least_cost(folder):
     results = Results(folder, [*FIXED, "ours"], 3, price=0.5)
     assert results.best(FIXED) == "fixed 400 MiB"
     table = results.table(FIXED)
-    assert "| fixed 400 MiB | 400 | 0.213 | 10.0 | 1.00 [1.00, 1.00] |" in table
+    assert "| fixed 400 MiB | 400 | 0.213 | 4.000 | 10.0 | 1.00 [1.00, 1.00] |" in table
     assert "Control of ours: 0.20%" in table
+
+
+def test_pauses_are_told_by_arm_and_are_unknown_in_older_data(folder):
+    for pair, paused in enumerate((0.001, 0.002, 0.030)):
+        write(place(folder, pair, "ours"), run(360 * MIB, 64.0 / 300.0, paused=paused))
+        older = run(400 * MIB, 64.0 / 300.0)
+        write(place(folder, pair, FIXED[1]), replace(older, samples=older.samples[:, :4]))
+    results = Results(folder, [*FIXED, "ours"], 3, price=0.5)
+    told = results.as_json(FIXED)["arms"]
+    assert told["ours"]["paused_share"] == pytest.approx(0.002)
+    assert told[FIXED[0]]["paused_share"] == pytest.approx(0.004)
+    assert told[FIXED[1]]["paused_share"] is None
+    assert "| ours | 360 | 0.213 | 2.000 | 10.0 |" in results.table(FIXED)
+    assert "| fixed 400 MiB | 400 | 0.213 |  | 10.0 |" in results.table(FIXED)
 
 
 def test_foresight_is_the_square_root_rule_where_collecting_is_inverse_to_the_heap(tmp_path):

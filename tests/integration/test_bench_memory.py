@@ -29,6 +29,7 @@ def test_an_arm_gives_figures_of_all_its_phases(arm):
     assert p99 > 0.0
     assert sorted(set(run.requests[:, 0])) == [0, 1, 2, 3]
     assert len(run.samples) > 2
+    assert 0.0 <= run.paused() < 1.0
     assert (run.control_cpu > 0.0) == (arm in (RULE, "coherent"))
 
 
