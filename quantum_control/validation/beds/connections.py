@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
@@ -170,12 +169,8 @@ class ConnectionsBed(Bed):
             return {"trace": f"{TRACES[TRACE]}, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"}
 
     def versions(self) -> dict[str, str]:
-        """PostgreSQL's, and those of its client libraries."""
-        return {
-            "postgresql": self._admin.info.parameter_status("server_version") or "unknown",
-            "psycopg": version("psycopg"),
-            "psycopg_pool": version("psycopg_pool"),
-        }
+        """PostgreSQL's."""
+        return {"postgresql": self._admin.info.parameter_status("server_version") or "unknown"}
 
     def _fixed(self, stack: ExitStack, size: int) -> Arm:
         work, steered = stack.enter_context(psycopg_pool(self._server, size))
