@@ -47,6 +47,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/fleet_step.py
 	$(BIN)/python benchmarks/fleet_hosts.py
+	$(BIN)/python benchmarks/jmx_idle.py
 	$(BIN)/quantum-control bench laws
 
 docs: $(DOCS_STAMP)

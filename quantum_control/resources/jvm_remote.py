@@ -47,7 +47,7 @@ class RemoteJvm:
         self._rate = 0.0
 
     def read(self) -> HeapReading:
-        """Measure now: one request for each bean, five or so.
+        """Measure now: one request for each bean, since JMX has none for several; five in all for ZGC and G1.
 
         Raises
         ------
