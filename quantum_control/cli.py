@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -85,7 +86,12 @@ main = click.version_option(__version__, prog_name="quantum-control")(
 
 
 def run() -> None:
-    """Entry point: errors of ours are told in one line, without a traceback."""
+    """Entry point: errors of ours are told in one line, without a traceback.
+
+    SIGTERM is taken for Ctrl-C, as by default Python would end without putting anything back.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except QuantumControlError as error:

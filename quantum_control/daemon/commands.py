@@ -174,10 +174,9 @@ def discover(write: Path | None, as_json: bool) -> None:
         click.echo(text, nl=False)
         return
     live = sum(f.possible for f in found)
-    others = (
-        f" ({len(found) - live} more in comments: something is missing there)" if live < len(found) else ""
-    )
-    click.echo(f"wrote {write}: {live} resources in shadow mode{others}; next: quantum-control run {write}")
+    click.echo(f"wrote {write}: {live} resources in shadow mode; next: quantum-control run {write}")
+    if live < len(found):
+        click.echo(f"{len(found) - live} more in comments: something is missing there")
 
 
 @click.command(
@@ -221,9 +220,8 @@ def configuration(found: list[Found]) -> Iterator[str]:
     yield '# As found by `quantum-control discover`.\n\n[defaults]\nmode = "shadow"\n'
     for each in found:
         yield "".join(f"\n# {line}" for line in each.note.splitlines())
-        mark = (
-            "" if each.possible else "# "
-        )  # a section that cannot be begun would be an error at every start
+        # A section that cannot be begun would be an error at every start.
+        mark = "" if each.possible else "# "
         yield f"\n{mark}[resources.{_toml(each.name)}]\n{mark}kind = {_toml(each.kind)}\n"
         if each.options:
             yield f"{mark}options = {_toml(dict(each.options))}\n"

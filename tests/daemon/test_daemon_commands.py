@@ -71,7 +71,8 @@ def test_what_cannot_be_begun_is_in_comments_with_the_reason(tmp_path, monkeypat
     monkeypatch.setattr(commands, "load", lambda group, name: lambda: iter([FOUND[1], lacking]))
     path = tmp_path / "c.toml"
     done = invoke("discover", "--write", path)
-    assert "1 resources in shadow mode (1 more in comments" in done.output
+    assert "1 resources in shadow mode; next: " in done.output
+    assert "1 more in comments" in done.output
     assert list(read_config(path, {}).resources) == ["plain"]
     text = path.read_text(encoding="utf-8")
     assert '# give one as pool=\n# [resources."redis-1"]\n# kind = "connections"\n# options = ' in text

@@ -19,7 +19,8 @@ SHORTER = {
     "candidates = [8000, 64000, 6]": "candidates = [8000, 64000, 2]",
     "calibration = 40": "calibration = 1",
     "learning = 12 ": "learning = 1 ",
-    "seconds = 0.45": "seconds = 0.25",
+    "wash_in = 0.2 ": "wash_in = 0.1 ",
+    "seconds = 0.45": "seconds = 0.2",
 }
 
 

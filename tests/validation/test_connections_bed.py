@@ -26,7 +26,7 @@ SHORTER = {
     "sizes = [4, 8, 16, 24, 32, 48, 64]": "sizes = [2, 16]",
     "capacity = 1.5": "capacity = 0.1",
     "sweep = 40": "sweep = 2",
-    "seconds = 0.5": "seconds = 0.3",
+    "seconds = 0.5": "seconds = 0.25",
 }
 
 MEASURED = {

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 SHORTER = {
     "stretch = 4": "stretch = 1",
     "sweep = 24 ": "sweep = 1 ",
-    "seconds = 0.4": "seconds = 0.3",
+    "seconds = 0.4": "seconds = 0.2",
 }
 
 ARMS = ["default", "best fixed", "peer", "known speeds", "auto", "watched", "unsteered"]

@@ -12,7 +12,7 @@ from quantum_control.validation.plan import UNSTEERED, WATCHED, committed, read_
 
 pytestmark = pytest.mark.integration
 
-SHORTER = {"seconds = 0.62": "seconds = 0.3"}
+SHORTER = {"wash_in = 0.12": "wash_in = 0.06", "seconds = 0.62": "seconds = 0.2"}
 
 
 @pytest.fixture
