@@ -83,16 +83,10 @@ class PeakEwma(Steering):
         Seconds between two steps.
     memory
         Seconds over which a latency is forgotten.
-    both_ends
-        Whether a latency is that of the mean of what was under way at the beginning and at the end of an
-        interval, which a trial found to be the better sample; else of what is at the end.
     """
 
-    def __init__(
-        self, url: str, interval: float, memory: float = PEAK_MEMORY, *, both_ends: bool = False
-    ) -> None:
+    def __init__(self, url: str, interval: float, memory: float = PEAK_MEMORY) -> None:
         super().__init__()
-        self._both_ends = both_ends
         self._balancer: Balancer = open_balancer(url)
         self._interval = interval
         self._pull = 1.0 - exp(-interval / memory)
@@ -106,9 +100,10 @@ class PeakEwma(Steering):
         for name, one in now.back_ends.items():
             ended = one.ended - last.back_ends[name].ended
             if ended or one.in_flight:
-                # Little's law; nothing ended means that it took the interval at least.
-                before = last.back_ends[name].in_flight if self._both_ends else one.in_flight
-                latency = (before + one.in_flight) / 2.0 * self._interval / max(ended, 1)
+                # Little's law, of what is under way at both ends of the interval, which a trial found to be
+                # better than at its end alone; nothing ended means that it took the interval at least.
+                under_way = (last.back_ends[name].in_flight + one.in_flight) / 2.0
+                latency = under_way * self._interval / max(ended, 1)
                 usual = self._latency.get(name, latency)
                 pull = 1.0 if latency > usual else self._pull
                 self._latency[name] = usual + pull * (latency - usual)

@@ -112,7 +112,6 @@ def test_the_peer_forgets_at_the_pace_of_the_bed_and_nothing_is_left_out(bed, of
     assert of.bed["memory"] * pace == pytest.approx(PEAK_MEMORY)
     peer = bed._arms["peer"].steering
     assert peer._pull == pytest.approx(1.0 - exp(-of.bed["interval"] / of.bed["memory"]))
-    assert peer._both_ends
     assert of.late == inf
     assert bed.versions()["haproxy"].startswith("HAProxy version")
 

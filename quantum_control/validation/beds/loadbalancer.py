@@ -155,7 +155,7 @@ class LoadBalancerBed(Bed):
             return Arm(balancer, Known(balancer.url, self._names, self._rate))
         steps = Steps(float(self.settings["interval"]))
         if name == PEER:
-            peer = PeakEwma(balancer.url, steps.interval, float(self.settings["memory"]), both_ends=True)
+            peer = PeakEwma(balancer.url, steps.interval, float(self.settings["memory"]))
             steps.step = peer.step
             return Arm(balancer, peer, steps)
         resource: Resource = self._stack.enter_context(
