@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
 MIB = 1 << 20
 INTERVAL = 0.1
+
+BURSTS = "import time\nwhile True:\n    held = b'x' * (96 << 20)\n    del held\n    time.sleep(0.02)"
+"""A program that takes memory which is no file's, and gives it back, again and again."""
 
 
 @pytest.fixture
@@ -95,6 +99,33 @@ def test_a_killed_controller_leaves_the_limit_as_it_was_found(process):
         steering.send_signal(signal.SIGKILL)
     assert taken
     assert limit(process) == found
+
+
+def test_bursts_of_memory_that_cannot_be_taken_kill_nobody_while_a_limit_is_set(process, monkeypatch):
+    resource = CgroupMemory(process.pid)
+    usual, below = resource._files.set, []
+
+    def set_to(limit):
+        below.append(limit != found)
+        usual(limit)
+
+    found = resource.snapshot()["setting"]
+    monkeypatch.setattr(resource._files, "set", set_to)
+    events = process.group.folder / ("memory.oom_control" if process.group.version == 1 else "memory.events")
+    with subprocess.Popen([sys.executable, "-c", BURSTS]) as bursts, resource:  # noqa: S603 - our own program
+        try:
+            (process.group.folder / "cgroup.procs").write_text(str(bursts.pid))
+            with QuantumController(resource, interval=INTERVAL / 5) as controller:
+                until, sizes = time.monotonic() + 60.0, cycle((8, 96))
+                while sum(below) < 3 and time.monotonic() < until:
+                    process.resize(next(sizes))
+                    time.sleep(0.8)
+            assert controller.failures == 0
+            assert sum(below) >= 3
+            assert "oom_kill 0\n" in events.read_text()
+            assert bursts.poll() is None
+        finally:
+            bursts.kill()
 
 
 def test_a_process_that_ends_is_told_and_nothing_is_left(process):
