@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -110,7 +111,13 @@ class Gunicorn:
         for pid in (int(self.pidfile.read_text()) if self.pidfile.exists() else 0, self.pid):
             if pid:
                 _end(pid)
-        self.process.wait(PATIENCE)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # a master that has been stopped and goes on may miss its signal
+            for pid in (*self.children(), self.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
 
     def said(self):
         return self.log.read_text("utf-8")
