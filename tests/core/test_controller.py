@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum_control import (
-    ConfigError,
-    GuardSettings,
     LifecycleError,
     Objective,
     Outcome,
@@ -235,130 +233,6 @@ def test_a_size_held_at_its_bound_leaves_it_at_once() -> None:
     assert pool.size == 12
     step()
     assert pool.size == 11
-
-
-# ---- clocks -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("now", [100.0, 101.0, 50.0, nan, inf, -inf])
-def test_while_the_clock_does_not_advance_nothing_is_done(now: float) -> None:
-    clock, pool = Clock(100.0), Pool()
-    controller = QuantumController(pool, Pushes(0.0, 1.0), clock=clock)
-    clock.now = 101.0
-    controller.optimize()
-    clock.now = now
-    decision = controller.optimize()
-    assert (decision.outcome, decision.reasons) == (Outcome.HELD, ("the clock did not advance",))
-    assert (decision.state, decision.allowed) == (None, 10)
-    assert pool.applied == []
-    assert controller.failures == 0
-
-
-@pytest.mark.parametrize("now", [-1e6, 0.0, 101.5, 1e12, nan, inf])
-def test_a_clock_that_leaps_is_lived_with(now: float) -> None:
-    clock, pool = Clock(100.0), Pool(10, 8.0)
-    controller = QuantumController(pool, clock=clock)
-    for _ in range(30):
-        clock.tick()
-        controller.optimize()
-    size = pool.size
-    clock.now = now
-    controller.optimize()
-    clock.now = now if -inf < now < inf else 131.0
-    for _ in range(30):
-        clock.tick()
-        controller.optimize()
-    assert controller.failures == 0
-    assert pool.size == size
-    assert controller.decisions[-1].state is not None
-
-
-def test_the_slew_limit_is_a_rate_for_whoever_steps_faster_than_the_interval() -> None:
-    pool = Pool(1000)
-    _, step = controlled(pool, Pushes(inf), guard=GuardSettings(slew_up=2.0))
-    step()
-    before = pool.size
-    for _ in range(10):
-        step(0.1)
-    assert pool.size == pytest.approx(2 * before, rel=0.01)
-
-
-# ---- several threads ----------------------------------------------------------------------------
-
-
-def test_steps_taken_by_hand_and_by_the_loop_do_not_mix() -> None:
-    class Watched(Pool):
-        inside = 0
-        overlaps = 0
-
-        def measure_state(self) -> ResourceState:
-            Watched.inside += 1
-            Watched.overlaps += Watched.inside > 1
-            state = super().measure_state()
-            threading.Event().wait(0.0005)
-            Watched.inside -= 1
-            return state
-
-    controller = QuantumController(Watched(), interval=0.001)
-
-    def by_hand() -> None:
-        for _ in range(40):
-            controller.optimize()
-
-    crowd = [threading.Thread(target=by_hand) for _ in range(4)]
-    with controller:
-        for each in crowd:
-            each.start()
-        for each in crowd:
-            each.join()
-    assert Watched.overlaps == 0
-    assert controller.steps >= 160
-    assert controller.failures == 0
-
-
-# ---- bad input ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("interval", [0.0, -1.0, nan, inf, 1e300])
-def test_an_interval_is_a_positive_number_of_seconds(interval: float) -> None:
-    with pytest.raises(ConfigError, match="interval="):
-        QuantumController(Pool(), interval=interval)
-
-
-@pytest.mark.parametrize("count", [0, -1, 2.5, True, None])
-def test_the_number_of_failures_is_a_positive_integer(count: Any) -> None:
-    with pytest.raises(ConfigError, match="max_failures"):
-        QuantumController(Pool(), max_failures=count)
-
-
-@pytest.mark.parametrize(
-    ("least", "most", "message"),
-    [
-        (5, 4, "minimum size 5 is above maximum size 4"),
-        (0, 4, "minimum size is 0"),
-        (1, 0, "maximum size is 0"),
-        (1.5, 4, "minimum size is 1.5"),
-        (1, "many", "maximum size is 'many'"),
-    ],
-)
-def test_bounds_of_a_resource_that_make_no_sense_are_refused(least: Any, most: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        QuantumController(Pool(least=least, most=most))
-
-
-def test_an_unknown_law_is_refused_and_the_nearest_suggested() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'parametric'"):
-        QuantumController(Pool(), "parametrik")
-
-
-def test_a_law_is_given_by_instance_too() -> None:
-    law = Pushes(0.0)
-    assert QuantumController(Pool(), law).physics is law
-
-
-def test_a_law_that_cannot_be_tuned_is_not() -> None:
-    with pytest.raises(ConfigError, match="cannot be tuned"):
-        QuantumController(Pool(), Pushes(), auto_tune=True)
 
 
 def test_dear_waiting_holds_more_headroom() -> None:
