@@ -11,6 +11,9 @@ from quantum_control.validation.plan import Plan
 Table = tuple[list[str], list[list[str]]]
 """Head and rows."""
 
+FINE = "#.4g"
+"""Form of effects that are to be next to nothing: a ratio of 1.004 is not to be read as 1."""
+
 
 def effects(analyses: Sequence[Analysis], plan: Plan) -> Table:
     """What steering was worth: the primary metric against each arm it is tested against, and safety."""
@@ -41,7 +44,7 @@ def costs(analyses: Sequence[Analysis]) -> Table:
             each.plan.title,
             each.plan.primary.name,
             _pairs(each),
-            _cell(each, each.comparison(each.base, each.plan.primary.name)),
+            _cell(each, each.comparison(each.base, each.plan.primary.name), FINE),
             _core(each),
         ]
         for each in analyses
@@ -54,7 +57,12 @@ def again(analyses: Sequence[Analysis]) -> Table:
     """What a difference is where there is none: each metric of A/A runs."""
     head = ["resource", "metric", "pairs", "one arm against itself"]
     rows = [
-        [each.plan.title, metric.name, _pairs(each), _cell(each, each.comparison(each.base, metric.name))]
+        [
+            each.plan.title,
+            metric.name,
+            _pairs(each),
+            _cell(each, each.comparison(each.base, metric.name), FINE),
+        ]
         for each in analyses
         if each.mode == "aa"
         for metric in each.plan.metrics
@@ -73,7 +81,7 @@ def _core(each: Analysis) -> str:
     return f"{100.0 * share:.2g} % here, {100.0 * step:.2g} % at one step a second"
 
 
-def _cell(each: Analysis, one: Comparison | None) -> str:
+def _cell(each: Analysis, one: Comparison | None, form: str = ".3g") -> str:
     """Effect and interval; that of every moment where the run has not the pairs of the plan."""
     if one is None:
         return "not made"
@@ -82,4 +90,4 @@ def _cell(each: Analysis, one: Comparison | None) -> str:
     low, high, kind = found.low, found.high, ""
     if not each.whole:
         low, high, kind = found.always_low, found.always_high, ", at every moment"
-    return f"{found.value:{sign}.3g} [{low:{sign}.3g}, {high:{sign}.3g}]{kind}"
+    return f"{found.value:{sign}{form}} [{low:{sign}{form}}, {high:{sign}{form}}]{kind}"

@@ -1,14 +1,17 @@
 """The runs that are committed: what is said of them is what their raw data give."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from quantum_control.validation.analysis import analyse
+from quantum_control.validation.bed import RUN, Turn
+from quantum_control.validation.beds.buffer import BufferBed
+from quantum_control.validation.comparison import compare
 from quantum_control.validation.plan import committed, read_plan
-from quantum_control.validation.records import SETTINGS
-from quantum_control.validation.statistics import effect
-from quantum_control.validation.summary import effects
+from quantum_control.validation.records import SETTINGS, by_pair, read_rows
+from quantum_control.validation.summary import again, costs, effects
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "validation"
@@ -16,30 +19,76 @@ PLAN = read_plan(committed())
 
 
 @pytest.fixture(scope="module", params=sorted(path.parent.name for path in RESULTS.glob(f"*/{SETTINGS}")))
-def row(request):
-    """Line of the summary, made anew of the raw data."""
+def run(request):
+    """What the raw data of a run give, made anew."""
     analysis = analyse(RESULTS / request.param, PLAN)
     assert analysis.pairs == PLAN.pairs
-    return f"| {' | '.join(effects([analysis], PLAN)[1][0])} |"
+    return analysis
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results/validation/report.md"])
-def test_the_line_of_a_run_is_made_of_its_raw_data(page, row):
-    assert row in (ROOT / page).read_text(encoding="utf-8").splitlines()
+def lines(page):
+    return set((ROOT / page).read_text(encoding="utf-8").splitlines())
+
+
+def cells(rows):
+    return {f"| {' | '.join(row)} |" for row in rows}
+
+
+def test_the_lines_of_the_report_are_made_of_the_raw_data(run):
+    made = cells(effects([run], PLAN)[1] + costs([run])[1] + again([run])[1])
+    assert made
+    assert made <= lines("docs/results/validation/report.md")
+
+
+def test_so_are_those_of_the_readme(run):
+    assert cells(effects([run], PLAN)[1] + costs([run])[1]) <= lines("README.md")
+
+
+def halves(resource, other, second):
+    """Effect on the primary metric where `second` is not so and where it is, as the page writes it."""
+    of = PLAN.of(resource)
+    pairs = by_pair(read_rows(RESULTS / resource, of))
+    told = []
+    for wanted in (False, True):
+        half = {pair: arms for pair, arms in pairs.items() if second(pair, arms["auto"].stretch) == wanted}
+        one = compare(half, "auto", other, of.primary, PLAN, of)
+        told.append(f"{one.effect.value:.2f} [{one.effect.low:.2f}, {one.effect.high:.2f}]")
+    return told
+
+
+def odd(pair, stretch):
+    """Stretches in which two servers have changed places, or transactions wait for something else."""
+    return stretch % 2 == 1
+
+
+def falls(pair, stretch):
+    """Pairs in which the rate falls."""
+    of = PLAN.of("buffer")
+    before, after = BufferBed(of.bed)._course(Turn.of(PLAN.seed_of("buffer"), RUN, pair, of.stretch)).rates
+    return after < before
+
+
+def page():
+    return " ".join((ROOT / "docs" / "validation.md").read_text(encoding="utf-8").split())
 
 
 def test_the_lead_over_fixed_weights_is_where_servers_have_changed_places():
-    """In odd stretches two of them have; the page quotes both halves, the report only all of them."""
-    (one,) = [
-        each
-        for each in analyse(RESULTS / "loadbalancer", PLAN).comparisons
-        if (each.ours, each.other, each.metric.name) == ("auto", "best fixed", "latency_mean")
-    ]
-    # Every third stretch has the best fixed: so the halves take turns, the usual speeds first.
-    told = []
-    for half in (one.differences[::2], one.differences[1::2]):
-        found = effect(half, ratio=True, alpha=PLAN.alpha, resamples=PLAN.resamples, planned=half.size)
-        assert found.count == 42
-        told.append(f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]")
-    text = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
-    assert f"takes {told[0]} times their latency, and {told[1]} while two" in " ".join(text.split())
+    usual, changed = halves("loadbalancer", "best fixed", odd)
+    assert f"takes {usual} times their latency, and {changed} while two" in page()
+
+
+@pytest.mark.parametrize(
+    ("resource", "other", "second"),
+    [
+        ("connections", "default", odd),
+        ("connections", "best fixed", odd),
+        ("connections", "peer", odd),
+        ("buffer", "default", falls),
+        ("buffer", "best fixed", falls),
+        ("buffer", "peer", falls),
+        ("buffer", "told", falls),
+    ],
+)
+def test_what_differs_between_the_halves_of_a_run_is_told_of_each(resource, other, second):
+    first, then = halves(resource, other, second)
+    assert re.search(rf"\| {other}[^|]*\| {re.escape(first)} \| {re.escape(then)} \|", page())
