@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isfinite, log, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ import numpy as np
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.validation import by_arm
-from quantum_control.validation.comparison import Comparison, compare
-from quantum_control.validation.experiment import CALIBRATION, difference
+from quantum_control.validation.comparison import Comparison, compare, on_time, whole_stretches
+from quantum_control.validation.experiment import CALIBRATION
+from quantum_control.validation.pilot import pilot_power, read_pilot
 from quantum_control.validation.plan import UNSTEERED, WATCHED, Plan, ResourcePlan
 from quantum_control.validation.records import (
-    BLOCKS,
     SETTINGS,
     End,
-    Row,
     Sample,
     by_pair,
     read_ends,
@@ -29,9 +28,9 @@ from quantum_control.validation.records import (
     read_rows,
     read_samples,
 )
-from quantum_control.validation.statistics import FEWEST, Power, false_positives, holm, power
+from quantum_control.validation.statistics import Power, false_positives, holm
 
-PILOT_FOLDER, MACHINE = "pilot", "machine.json"
+MACHINE = "machine.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Analysis:
     """By arm and metric: the mean over its blocks."""
     blocks: Mapping[str, int]
     control: Mapping[str, tuple[float, float]]
-    """By arm: processor seconds of its control over elapsed ones, and seconds of one step."""
+    """By arm: processor seconds of its control over those for which it steered, and of one step."""
     memory: Mapping[str, float]
     """By arm, where it was measured: most bytes that the objects of its control held."""
     ends: list[End]
@@ -97,8 +96,8 @@ class Analysis:
         samples = read_samples(self.folder)
         ours, metric = self.ours, self.plan.primary
         found = {
-            pair: difference(metric, arms[ours].metrics[metric.name], arms[self.base].metrics[metric.name])
-            for pair, arms in _on_time(by_pair(read_rows(self.folder, self.plan)), self.plan).items()
+            pair: metric.difference(arms[ours].metrics[metric.name], arms[self.base].metrics[metric.name])
+            for pair, arms in on_time(by_pair(read_rows(self.folder, self.plan)), self.plan).items()
         }
         kept = sorted({sample.pair for sample in samples if isfinite(found.get(sample.pair, nan))})
         if not kept:
@@ -123,12 +122,12 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
     if not rows:
         raise ConfigError(f"{folder} has no whole pair")
     pairs = by_pair(rows)
-    kept = _on_time(pairs, of)
+    kept = on_time(pairs, of)
     minutes = sum(row.seconds for row in rows) / 60.0
     rows = [row for arms in kept.values() for row in arms.values()]
     ours = _ours(mode, of)
     against = [arm for arm in by_arm.arms(rows, of) if arm != ours]
-    whole = _whole(kept, len(pairs), of)
+    whole = whole_stretches(kept, len(pairs), of)
     comparisons = [
         compare(whole, ours, other, metric, plan, of) for other in against for metric in of.metrics
     ]
@@ -137,7 +136,7 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         comparisons += [
             compare(whole, arm, of.base, of.primary, plan, of) for arm in against if arm != of.base
         ]
-    pilot = _pilot(folder / PILOT_FOLDER, of)
+    pilot = read_pilot(folder, of)
     wrong = None
     if mode == "aa":
         windows = [false_positives(c.differences, plan.window, plan.alpha) for c in comparisons]
@@ -158,7 +157,7 @@ def analyse(folder: Path, plan: Plan) -> Analysis:
         memory=by_arm.memory(rows, of),
         ends=read_ends(folder),
         failed=Counter(failure.arm for failure in read_failures(folder)),
-        power=_power(pilot, plan, of, ours),
+        power=pilot_power(pilot, plan, of) if mode == "run" else None,
         pilot=len(pilot),
         false_positives=wrong,
         minutes=minutes,
@@ -228,42 +227,6 @@ def planned_by(folder: Path, plan: Plan) -> bool:
     """Whether the data of a folder were made by this plan."""
     settings = json.loads((folder / SETTINGS).read_text())
     return bool(settings["plan"] == plan.fingerprint(settings["resource"]))
-
-
-def _on_time(pairs: Mapping[int, Mapping[str, Row]], of: ResourcePlan) -> dict[int, Mapping[str, Row]]:
-    """Those that the plan's rule does not leave out."""
-    return {
-        pair: arms
-        for pair, arms in pairs.items()
-        if all(row.late is None or row.late <= of.late for row in arms.values())
-    }
-
-
-def _whole(
-    pairs: Mapping[int, Mapping[str, Row]], played: int, of: ResourcePlan
-) -> dict[int, Mapping[str, Row]]:
-    """Those of stretches that were played to their end: half a stretch is no observation like the others."""
-    return {pair: arms for pair, arms in pairs.items() if pair < played - played % of.stretch}
-
-
-def _pilot(folder: Path, of: ResourcePlan) -> dict[int, dict[str, Row]]:
-    return by_pair(read_rows(folder, of)) if (folder / BLOCKS).exists() else {}
-
-
-def _power(pilot: Mapping[int, Mapping[str, Row]], plan: Plan, of: ResourcePlan, ours: str) -> Power | None:
-    """Power of the primary test, at the level of Holm's first step: what is found whatever the others say."""
-    found = compare(_whole(_on_time(pilot, of), len(pilot), of), ours, of.base, of.primary, plan, of)
-    if found.differences.size < FEWEST:
-        return None
-    ratio = of.primary.scale == "ratio"
-    return power(
-        float(found.differences.std(ddof=1)),
-        planned=max(1, plan.pairs // of.stretch),
-        wanted=log(1.0 + plan.wanted) if ratio else plan.wanted,
-        alpha=plan.alpha / plan.family,
-        power=plan.power,
-        ratio=ratio,
-    )
 
 
 def _pooled(windows: Sequence[tuple[int, int, float]], alpha: float) -> tuple[int, int, float]:

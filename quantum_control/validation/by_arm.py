@@ -28,13 +28,14 @@ def means(rows: Sequence[Row], of: ResourcePlan) -> dict[str, dict[str, float]]:
 
 
 def control(rows: Sequence[Row], of: ResourcePlan) -> dict[str, tuple[float, float]]:
-    """Processor seconds of the control over elapsed ones, and seconds of one step; of arms that have one."""
+    """By arm with a control: its processor seconds over those that it steered for, and those of one step."""
     found = {}
     for arm in arms(rows, of):
         mine = [row for row in rows if row.arm == arm]
         cpu, steps = sum(row.control_cpu for row in mine), sum(row.steps for row in mine)
         if steps:
-            found[arm] = cpu / sum(row.seconds for row in mine), cpu / steps
+            # It does not steer while the last tasks of a block are served: elapsed time would flatter it.
+            found[arm] = cpu / (steps * float(of.bed["interval"])), cpu / steps
     return found
 
 

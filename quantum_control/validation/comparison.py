@@ -9,10 +9,9 @@ from math import isfinite, nan
 
 import numpy as np
 
-from quantum_control.validation.experiment import difference
 from quantum_control.validation.plan import Metric, Plan, ResourcePlan
 from quantum_control.validation.records import Row
-from quantum_control.validation.statistics import Checks, Effect, FloatArray, check, effect
+from quantum_control.validation.statistics import Checks, Effect, FloatArray, balanced, check, effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,8 @@ class Comparison:
     """Whether its p-value is one of the family."""
     differences: FloatArray
     """One for each observation, in the order of time."""
+    spread: float
+    """Standard deviation of what its effect rests on: the differences, less those of their phases."""
     dropped: int
     """Pairs without a value: a ratio with a block of 0, or a block in which there was nothing to measure."""
     corrected: float = nan
@@ -58,13 +59,16 @@ def compare(
     plan: Plan,
     of: ResourcePlan,
 ) -> Comparison:
-    """Compare in the pairs that have both; the mean over a stretch is one observation."""
+    """Compare in the pairs that have both; the mean over a stretch is one observation.
+
+    Where the plan has phases, the effect is the mean of theirs (`statistics.balanced`).
+    """
     by_stretch: dict[int, list[tuple[float, bool]]] = defaultdict(list)
     dropped = 0
     for _, arms in sorted(pairs.items()):
         if ours in arms and other in arms:
             one, two = arms[ours], arms[other]
-            value = difference(metric, one.metrics[metric.name], two.metrics[metric.name])
+            value = metric.difference(one.metrics[metric.name], two.metrics[metric.name])
             if isfinite(value):
                 by_stretch[one.stretch].append((value, one.place < two.place))
             else:
@@ -74,13 +78,32 @@ def compare(
         for each in by_stretch.values()
     ]
     values = np.array([each.mean() for each, _ in stretches], dtype=np.float64)
+    level = balanced(values, np.array(list(by_stretch)) % of.phases) if of.phases else values
     ratio = metric.scale == "ratio"
     found = effect(
-        values,
+        level,
         ratio=ratio,
         alpha=plan.alpha,
         resamples=plan.resamples,
         planned=max(1, plan.pairs // of.stretch),
     )
     tested = ours == of.ours and other in plan.compared and metric.role != "other"
-    return Comparison(ours, other, metric, found, check(stretches, ratio=ratio), tested, values, dropped)
+    spread = float(level.std(ddof=1)) if level.size > 1 else nan
+    checks = check(stretches, level, ratio=ratio)
+    return Comparison(ours, other, metric, found, checks, tested, values, spread, dropped)
+
+
+def on_time(pairs: Mapping[int, Mapping[str, Row]], of: ResourcePlan) -> dict[int, Mapping[str, Row]]:
+    """Pairs that the plan's rule does not leave out."""
+    return {
+        pair: arms
+        for pair, arms in pairs.items()
+        if all(row.late is None or row.late <= of.late for row in arms.values())
+    }
+
+
+def whole_stretches(
+    pairs: Mapping[int, Mapping[str, Row]], played: int, of: ResourcePlan
+) -> dict[int, Mapping[str, Row]]:
+    """Pairs of stretches that were played to their end: half a stretch is no observation like the others."""
+    return {pair: arms for pair, arms in pairs.items() if pair < played - played % of.stretch}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite, log, nan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from quantum_control.core.errors import QuantumControlError
 from quantum_control.validation.bed import PILOT, RUN, WARM_UP, Bed, Turn
 from quantum_control.validation.calibration import calibrated
 from quantum_control.validation.machine import add_start
+from quantum_control.validation.pilot import PILOT_FOLDER, pilot_power, power_told
 from quantum_control.validation.plan import DEFAULT, UNSTEERED, WATCHED, Metric, Plan, ResourcePlan
 from quantum_control.validation.records import Failure, Records, Row, Sample, by_pair
 from quantum_control.validation.sequential import ConfidenceSequence, Interval
@@ -61,7 +62,7 @@ class Watch:
             self.sequence.take(float(np.mean(self._values)))
             self._values = []
         self._stretch = stretch
-        value = difference(self.metric, ours, other)
+        value = self.metric.difference(ours, other)
         if isfinite(value):
             self._values.append(value)
         else:
@@ -78,15 +79,6 @@ def shown(metric: Metric, found: Interval) -> Interval:
         return found
     with np.errstate(over="ignore"):
         return Interval(float(np.exp(found.low)), float(np.exp(found.high)))
-
-
-def difference(metric: Metric, ours: float, other: float) -> float:
-    """What is averaged over pairs: the logarithm of the ratio, or the difference; nan if there is none."""
-    if metric.floor > 0.0:  # without one a difference may be of figures below 0
-        ours, other = max(ours, metric.floor), max(other, metric.floor)
-    if metric.scale == "difference":
-        return ours - other
-    return log(ours / other) if ours > 0.0 and other > 0.0 else nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +199,9 @@ class Experiment:
         pilot = self.plan.pilot_pairs(self._settings["resource"])
         if self._mode.name == "run" and pilot and not records.rows:
             alone = replace(self._mode, others=())
-            self._play(self._records(self._folder / "pilot", alone), alone, PILOT, range(pilot), tell)
+            before = self._records(self._folder / PILOT_FOLDER, alone)
+            self._play(before, alone, PILOT, range(pilot), tell)
+            tell(power_told(pilot_power(by_pair(before.rows), self.plan, self.of), pilot, self.plan, self.of))
         self._play(records, self._mode, RUN, missing, tell)
         return records
 

@@ -59,6 +59,7 @@ def machine(versions: Mapping[str, str]) -> dict[str, Any]:
         "time": round(time.time(), 3),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "usable": _usable(),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
@@ -89,6 +90,11 @@ def commit(package: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return told.stdout.strip() or None
+
+
+def _usable() -> int | None:
+    """Cores that this process may run on: fewer if it was pinned."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _processor() -> str:

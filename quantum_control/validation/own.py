@@ -144,7 +144,8 @@ def _played(own: Own, bed: OwnBed) -> int:
         _tell(
             f"{own.name}: held at {bed.original}, steered by {own.section.physics_model}; blocks of"
             f" {of.bed['seconds']:g} s after {of.bed['wash_in']:g} s of wash-in, so that {own.pairs} pairs"
-            f" take {2.0 * own.pairs * seconds / 3600.0:.2g} hours; Ctrl-C puts the original back"
+            f" take {2.0 * own.pairs * seconds / 3600.0:.2g} hours; Ctrl-C puts the original back, as does"
+            f" significant harm: {rails.watched}"
         )
         Experiment(plan, own.name, how, bed, own.folder, look, failed).run(own.pairs, _tell)
     except (EndedEarlyError, BlockFailedError) as error:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 from importlib.resources import files
+from math import log, nan
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,6 +52,14 @@ class Metric(_Section):
     floor: Annotated[float, Field(ge=0.0)] = 0.0
     """What is less is taken for this."""
 
+    def difference(self, ours: float, other: float) -> float:
+        """What is averaged over pairs: logarithm of the ratio, or the difference; nan if there is none."""
+        if self.floor > 0.0:  # without one a difference may be of figures below 0
+            ours, other = max(ours, self.floor), max(other, self.floor)
+        if self.scale == "difference":
+            return ours - other
+        return log(ours / other) if ours > 0.0 and other > 0.0 else nan
+
 
 class ResourcePlan(_Section):
     """The experiment on one resource."""
@@ -60,6 +69,8 @@ class ResourcePlan(_Section):
     """Its own, instead of the plan's: where the plan's has been looked at while it was made."""
     stretch: Count
     """Pairs in a row that share their conditions: one observation."""
+    phases: Count | None = None
+    """Conditions that take turns from stretch to stretch, of which each counts as much as the others."""
     late: float = float("inf")
     """Seconds by which the load of a block may be late, by its 99th percentile."""
     others: list[str]

@@ -7,7 +7,7 @@ from math import isfinite, log1p
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.watch import BETS
-from quantum_control.validation.experiment import EndedEarlyError, difference, shown
+from quantum_control.validation.experiment import EndedEarlyError, shown
 from quantum_control.validation.plan import Metric, Plan, ResourcePlan
 from quantum_control.validation.records import Row, by_pair
 from quantum_control.validation.sequential import ConfidenceSequence
@@ -38,7 +38,7 @@ FAILURES = "failures"
 
 
 class Evidence:
-    """Evidence that differences, each in [-1, 1], have a mean above zero.
+    """Evidence that differences, each in [-1, 1], have a mean above zero: ever since the first, or of late.
 
     For each stake λ the wealth of one who bets on it, Π (1 + λ·x), and their
     mean. If each x, given those before, has a mean of zero or less, it ever
@@ -46,17 +46,30 @@ class Evidence:
     distribution (Ville 1939; Waudby-Smith & Ramdas 2024, "Estimating means of
     bounded random variables by betting"). Two arms that do not differ, in an
     order drawn anew, are such a case.
+
+    That is slow to see harm that begins after a long time without. So a new one
+    begins to bet with each difference; the sum of what they have after n of them
+    has a mean of n at the most (Shiryaev 1963, Roberts 1966; Shin, Ramdas & Rinaldo
+    2024, "E-detectors"), and ever reaches n/alpha with a probability of alpha (Doob).
+
+    Parameters
+    ----------
+    planned
+        Differences that there will be at the most.
     """
 
-    def __init__(self) -> None:
-        self._wealth = [1.0] * len(BETS)
+    def __init__(self, planned: int) -> None:
+        self._planned = planned
+        self._first = [1.0] * len(BETS)
+        self._all = [0.0] * len(BETS)
 
     def take(self, difference: float) -> float:
-        """Take one difference, and return the evidence so far."""
-        self._wealth = [
-            wealth * (1.0 + bet * difference) for wealth, bet in zip(self._wealth, BETS, strict=True)
-        ]
-        return sum(self._wealth) / len(self._wealth)
+        """Take one difference, and return the evidence: what it reaches 1/alpha with is alpha at the most."""
+        won = [1.0 + bet * difference for bet in BETS]
+        self._first = [has * each for has, each in zip(self._first, won, strict=True)]
+        self._all = [(has + 1.0) * each for has, each in zip(self._all, won, strict=True)]
+        # The mean of two of which either is bounded so is bounded so as well.
+        return (sum(self._first) + sum(self._all) / self._planned) / (2.0 * len(BETS))
 
 
 class Rails:
@@ -89,9 +102,19 @@ class Rails:
         self._harm = harm
         self._alpha = plan.alpha
         self._cost = ConfidenceSequence(plan.alpha, EARLY)
-        self._safety = [(metric, Evidence()) for metric in of.metrics if metric.role == "safety"]
+        self._safety = [(metric, Evidence(plan.pairs)) for metric in of.metrics if metric.role == "safety"]
         self._kept = 0.0  # sum of the primary metric of `base`, over pairs that have a difference
         self._pairs = 0
+
+    @property
+    def watched(self) -> str:
+        """What ends the experiment, for people."""
+        worse = "more" if self._of.primary.better == "lower" else "less"
+        told = [f"{100.0 * self._harm:g} % {worse} {self._of.primary.name}"]
+        told += [
+            f"{'more' if metric.better == 'lower' else 'less'} {metric.name}" for metric, _ in self._safety
+        ]
+        return ", ".join(told)
 
     def take(self, rows: Sequence[Row]) -> None:
         """Take one pair, or several of a run that is taken up again.
@@ -119,7 +142,7 @@ class Rails:
 
     def _look(self, ours: Row, base: Row) -> None:
         metric = self._of.primary
-        value = difference(metric, ours.metrics[metric.name], base.metrics[metric.name])
+        value = metric.difference(ours.metrics[metric.name], base.metrics[metric.name])
         if isfinite(value):  # the report counts those that are not
             self._kept += base.metrics[metric.name]
             self._cost.take(value)

@@ -11,8 +11,8 @@ from math import isinf, isnan
 from quantum_control.validation import pictures, summary
 from quantum_control.validation.analysis import Analysis
 from quantum_control.validation.comparison import Comparison
+from quantum_control.validation.pilot import power_told
 from quantum_control.validation.plan import Plan
-from quantum_control.validation.statistics import Power
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -111,6 +111,8 @@ def _short(analyses: Sequence[Analysis], plan: Plan) -> list[summary.Table]:
 def _prose(analysis: Analysis, plan: Plan) -> list[str]:
     stretch, alpha = analysis.plan.stretch, plan.alpha
     observations = "" if stretch == 1 else f", {stretch} to an observation"
+    if analysis.plan.phases:
+        observations += f", each of {analysis.plan.phases} phases with the same weight"
     rest = analysis.pairs % stretch
     over = f"; the last {rest} are no whole observation and are not compared" if rest else ""
     late = "" if isinf(analysis.plan.late) else f"; {analysis.excluded} left out by the plan's rule"
@@ -134,10 +136,8 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
         f"Ended early after {end.pairs} pairs, {time.strftime('%F %T', time.localtime(end.time))}: {end.why}."
         for end in analysis.ends
     ]
-    if analysis.power is not None:
-        lines.append(_power(analysis, plan, analysis.power))
-    elif analysis.pilot:
-        lines.append(f"Power: none, since a pilot of {analysis.pilot} pairs has too few observations.")
+    if analysis.pilot:
+        lines.append(power_told(analysis.power, analysis.pilot, plan, analysis.plan))
     if analysis.false_positives is not None:
         lines.append(_false_positives(analysis, plan, *analysis.false_positives))
     for arm, (share, step) in analysis.control.items():
@@ -148,19 +148,6 @@ def _prose(analysis: Analysis, plan: Plan) -> list[str]:
             f" second{held}."
         )
     return lines
-
-
-def _power(analysis: Analysis, plan: Plan, found: Power) -> str:
-    primary = analysis.plan.primary
-    least = (
-        f"of {found.detectable:.3f} times" if primary.scale == "ratio" else f"{found.detectable:.3g} above"
-    )
-    return (
-        f"Power, by a pilot of {analysis.pilot} pairs: the plan finds a {primary.name} {least} that of"
-        f" {analysis.base}, with a probability of {plan.power:g} at {plan.alpha:g}/{plan.family}, the level"
-        f" of Holm's first step; a change of {plan.wanted:g} would take {found.needed:.0f} observations. Arms"
-        " that take turns have fewer pairs and find less."
-    )
 
 
 def _false_positives(analysis: Analysis, plan: Plan, wrong: int, made: int, chance: float) -> str:

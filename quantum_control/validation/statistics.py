@@ -120,6 +120,33 @@ def effect(
     )
 
 
+def balanced(differences: FloatArray, phases: NDArray[np.int_]) -> FloatArray:
+    """Observations without what their phase makes of them, about the mean of the phases.
+
+        d' = m + (d - m_p)·sqrt(n_p / (n_p - 1))·n / (k·n_p),    m = mean of the m_p over the k phases p
+
+    Phases are not drawn, they are all there are: that they differ from each other is no
+    uncertainty of their mean. The root gives the residuals the spread that they had before a
+    mean of theirs was taken off; the last factor makes the variance of the mean of all n that
+    of m, the sum of s_p²/n_p over k², where a phase has fewer than the others. As they are, if
+    a phase has fewer than two.
+
+    Parameters
+    ----------
+    differences
+        One for each observation.
+    phases
+        In which phase it was made; of the same length.
+    """
+    _, which, counts = np.unique(phases, return_inverse=True, return_counts=True)
+    if counts.size < 2 or counts.min() < 2:
+        return differences
+    means = np.bincount(which, differences) / counts
+    scale = np.sqrt(counts / (counts - 1.0)) * differences.size / (counts.size * counts)
+    residuals = (differences - means[which]) * scale[which]
+    return np.asarray(means.mean() + residuals, dtype=np.float64)
+
+
 def _rank_biserial(differences: FloatArray) -> float:
     """(R+ - R-)/(R+ + R-) of the signed ranks (Kerby 2014); ties at zero count for neither."""
     from scipy.stats import rankdata
@@ -131,20 +158,21 @@ def _rank_biserial(differences: FloatArray) -> float:
     return float(np.sum(ranks * np.sign(signed)) / ranks.sum())
 
 
-def check(stretches: Sequence[Stretch], *, ratio: bool) -> Checks:
+def check(stretches: Sequence[Stretch], differences: FloatArray, *, ratio: bool) -> Checks:
     """Look for what should not be there.
 
     Parameters
     ----------
     stretches
         Each one observation, ascending in time, and none of them empty; finite.
+    differences
+        What is made of each: its mean, or that without its phase (`balanced`).
     ratio
         As for `effect`.
     """
     from scipy.stats import spearmanr
 
     order, order_p = carry_over(stretches)
-    differences = np.array([values.mean() for values, _ in stretches], dtype=np.float64)
     trend_p = correlation = nan
     if differences.size >= FEWEST and np.ptp(differences) > 0.0:
         trend_p = float(spearmanr(np.arange(differences.size), differences).pvalue)

@@ -24,7 +24,7 @@ stretch = 1
 late = 0.1
 others = ["best fixed", "peer"]
 arms = { "default" = "as it was", "auto" = "steered", "best fixed" = "known", "peer" = "another" }
-bed = { auto = 0.8 }
+bed = { auto = 0.8, interval = 0.04 }
 
 [[resources.made.metrics]]
 name = "cost"
@@ -52,7 +52,7 @@ FACTOR = {
 class MadeBed(Bed):
     """Cost is the arrivals' own, times a factor of the arm, times noise of the block."""
 
-    SETTINGS = frozenset({"auto"})
+    SETTINGS = frozenset({"auto", "interval"})
     METRICS = frozenset({"cost", "lost"})
 
     def __init__(self, settings):

@@ -11,7 +11,7 @@ from validation.made_bed import PLAN, TEXT, MadeBed
 from quantum_control.validation.analysis import analyse, as_json, correct, planned_by
 from quantum_control.validation.bed import RUN
 from quantum_control.validation.command import write_report
-from quantum_control.validation.experiment import Experiment, difference, mode
+from quantum_control.validation.experiment import Experiment, mode
 from quantum_control.validation.plan import Metric
 from quantum_control.validation.report import markdown, page
 
@@ -93,8 +93,8 @@ def test_pairs_without_a_value_are_counted_and_leave_the_rest_of_their_stretch(
 
 def test_a_difference_of_figures_below_nothing_is_what_it_is():
     spare = Metric(name="spare", title="spare", unit="1", scale="difference")
-    assert difference(spare, -0.25, 0.5) == -0.75
-    assert difference(spare.model_copy(update={"floor": 0.1}), -0.25, 0.5) == -0.4
+    assert spare.difference(-0.25, 0.5) == -0.75
+    assert spare.model_copy(update={"floor": 0.1}).difference(-0.25, 0.5) == -0.4
 
 
 def test_what_is_left_out_is_in_no_table_and_is_no_typical_pair(tmp_path):
@@ -114,6 +114,28 @@ def test_what_is_left_out_is_in_no_table_and_is_no_typical_pair(tmp_path):
     assert found.means["auto"]["lost"] == 0.0
     assert found.control["auto"][1] == pytest.approx(0.0005)
     assert found.typical()[0] == 30
+
+
+def test_phases_count_alike_and_what_lies_between_them_is_no_uncertainty(tmp_path):
+    class Phased(MadeBed):
+        def run(self, arm, turn):
+            block = super().run(arm, turn)
+            factor = 3.0 if arm == "auto" and turn.stretch % 4 == 0 else 1.0
+            return replace(block, metrics={"cost": factor * block.metrics["cost"], "lost": 0.0})
+
+    def plan(phases):
+        of = OF.model_copy(update={"phases": phases})
+        return PLAN.model_copy(update={"resources": {"made": of}})
+
+    def found(phases):
+        Experiment(plan(phases), "made", mode(OF), Phased(OF.bed), tmp_path / str(phases)).run(40, print)
+        return analyse(tmp_path / str(phases), plan(phases))
+
+    one = found(4).comparison("default", "cost")
+    assert one.effect.value == pytest.approx(0.8 * 3.0**0.25, rel=0.02)
+    assert one.effect.high / one.effect.low < 1.05 < found(None).comparison("default", "cost").effect.high
+    assert one.checks.autocorrelation == pytest.approx(0.0, abs=0.4)
+    assert "each of 4 phases with the same weight" in markdown([found(4)], plan(4), "")
 
 
 def test_the_order_is_looked_at_within_stretches(tmp_path):
@@ -176,6 +198,8 @@ def test_too_short_a_pilot_is_said_to_tell_no_power(tmp_path):
 def test_the_cost_of_the_control_is_told_by_the_hour(tmp_path):
     found = as_json(analysed(tmp_path))
     assert found["control"]["auto"]["step_seconds"] == pytest.approx(0.0005)
+    # of an interval of 0.04 s, however long the blocks took
+    assert found["control"]["auto"]["cpu_share"] == pytest.approx(0.0125)
     json.dumps(found)
 
 

@@ -149,6 +149,16 @@ def test_the_pilot_comes_first_and_is_kept_apart(tmp_path):
     assert len(read_rows(tmp_path, OF)) == 12
 
 
+def test_its_power_is_told_before_the_run(tmp_path):
+    told = []
+    Experiment(PLAN, "made", mode(OF), MadeBed(OF.bed), tmp_path).run(2, told.append)
+    power = next(
+        number for number, line in enumerate(told) if line.startswith("Power, by a pilot of 8 pairs")
+    )
+    assert told[power - 1].startswith("pilot 8 of 8")
+    assert told[power + 1].startswith("pair 1 of 2")
+
+
 def stretches(length):
     return PLAN.model_copy(update={"resources": {"made": OF.model_copy(update={"stretch": length})}})
 
@@ -261,7 +271,7 @@ def test_a_block_that_fails_again_and_again_ends_the_run_and_keeps_what_is_there
 def test_progress_tells_the_time_left_and_an_interval_that_holds_at_every_moment(tmp_path):
     lines = []
     run(tmp_path, 40, tell=lines.append)
-    assert lines[8].startswith("pair 1 of 40, ")
+    assert lines[9].startswith("pair 1 of 40, ")
     assert "min left" in lines[-1]
     low, high = (float(x) for x in lines[-1].split("[")[1].split("]")[0].split(","))
     assert low < 0.8 < high < 1.0

@@ -98,6 +98,14 @@ def test_errors_that_only_come_while_it_is_steered_end_it_after_a_few_pairs():
     assert "errors have risen" in why
 
 
+def test_errors_that_begin_late_end_it_soon_after_that():
+    judge = rails()
+    assert ended(judge, of(0.5), of(1.0, errors=5.0), 500) is None
+    after, why = ended(judge, of(0.5, errors=5.0), of(1.0), 100)
+    assert after <= 30
+    assert "errors have risen" in why
+
+
 def test_errors_that_were_there_before_do_not():
     assert ended(rails(), of(1.0, errors=2.0), of(1.0, errors=2.0), 1000) is None
 
@@ -147,6 +155,10 @@ def test_a_plan_that_tolerates_no_loss_that_can_be_told_is_refused(bed):
     assert tolerated(read_plan(TEXT.replace("SCALE", "").replace("{}", "{ harm = 0.05 }")).of("web")) == 0.05
 
 
+def test_what_ends_it_is_told():
+    assert rails().watched == "5 % more cost, more errors"
+
+
 def test_a_run_that_is_taken_up_again_is_judged_with_what_is_there():
     rng = np.random.default_rng(0)
     there = [row for number in range(40) for row in pair(number, of(1.5)(rng), of(1.0)(rng))]
@@ -166,7 +178,7 @@ def test_without_a_rise_the_evidence_seldom_ever_reaches_its_bound(draw):
     rng = np.random.default_rng(3)
     alarms = 0
     for _ in range(400):
-        evidence = Evidence()
+        evidence = Evidence(500)
         alarms += any(evidence.take(x) >= 20.0 for x in draw(rng, 500).tolist())
     # 400 runs of a share of 0.05 exceed 0.085 once in a thousand times.
     assert alarms / 400 <= 0.085

@@ -44,6 +44,17 @@ def test_so_are_those_of_the_readme(run):
     assert cells(effects([run], PLAN)[1] + costs([run])[1]) <= lines("README.md")
 
 
+SUPERSEDED = ROOT / "docs" / "results" / "superseded"
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent.name for path in SUPERSEDED.glob(f"*/{SETTINGS}")))
+def test_runs_by_an_earlier_plan_are_kept_with_their_figures(folder):
+    plan = read_plan((SUPERSEDED / folder / "plan.toml").read_text(encoding="utf-8"))
+    (row,) = cells(effects([analyse(SUPERSEDED / folder, plan)], plan)[1])
+    assert row in lines("docs/results/superseded/README.md")
+    assert f"- `{folder}`:" in (SUPERSEDED / "README.md").read_text(encoding="utf-8")
+
+
 def halves(resource, other, second):
     """Effect on the primary metric where `second` is not so and where it is, as the page writes it."""
     of = PLAN.of(resource)
@@ -52,7 +63,7 @@ def halves(resource, other, second):
     for wanted in (False, True):
         half = {pair: arms for pair, arms in pairs.items() if second(pair, arms["auto"].stretch) == wanted}
         one = compare(half, "auto", other, of.primary, PLAN, of)
-        told.append(f"{one.effect.value:.2f} [{one.effect.low:.2f}, {one.effect.high:.2f}]")
+        told.append(f"{one.effect.value:.3g} [{one.effect.low:.3g}, {one.effect.high:.3g}]")
     return told
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from quantum_control.validation.statistics import check, effect, false_positives, holm, power
+from quantum_control.validation.statistics import balanced, check, effect, false_positives, holm, power
 
 
 def of(differences, **changed):
@@ -74,43 +74,76 @@ def stretches(rng, count, length, *, order=0.0):
     return [(rng.normal(rng.normal(), 0.1, length) + order * first, first) for first in drawn]
 
 
+def checked(stretches, *, ratio):
+    return check(stretches, np.array([values.mean() for values, _ in stretches]), ratio=ratio)
+
+
 def test_an_effect_of_the_order_is_seen():
     rng = np.random.default_rng(0)
     first = rng.random(300) < 0.5
     values = rng.normal(0.0, 0.1, 300) + 0.2 * first
-    found = check(pairs(values, first), ratio=True)
+    found = checked(pairs(values, first), ratio=True)
     assert found.order_effect == pytest.approx(np.exp(0.2), rel=0.05)
     assert found.order_p_value < 1e-6
-    assert check(pairs(rng.normal(0.0, 0.1, 300), first), ratio=True).order_p_value > 0.01
+    assert checked(pairs(rng.normal(0.0, 0.1, 300), first), ratio=True).order_p_value > 0.01
 
 
 def test_an_effect_of_the_order_is_seen_within_stretches():
     rng = np.random.default_rng(0)
-    found = check(stretches(rng, 50, 20, order=0.1), ratio=False)
+    found = checked(stretches(rng, 50, 20, order=0.1), ratio=False)
     assert found.order_effect == pytest.approx(0.1, rel=0.2)
     assert found.order_p_value < 1e-6
 
 
 def test_without_an_effect_of_the_order_stretches_show_one_as_seldom_as_stated():
     rng = np.random.default_rng(1)
-    found = [check(stretches(rng, 30, 4), ratio=False).order_p_value < 0.05 for _ in range(200)]
+    found = [checked(stretches(rng, 30, 4), ratio=False).order_p_value < 0.05 for _ in range(200)]
     # 200 tests of a share of 0.05 exceed 0.105 once in a thousand times.
     assert 0.0 < np.mean(found) <= 0.105
 
 
 def test_stretches_of_one_order_alone_show_nothing_of_it():
     alike = [(np.array([0.1, 0.2]), np.array([True, True]))] * 20
-    assert isnan(check(alike, ratio=False).order_p_value)
+    assert isnan(checked(alike, ratio=False).order_p_value)
 
 
 def test_a_trend_and_dependence_between_neighbours_are_seen():
     rng = np.random.default_rng(0)
-    steady = check(pairs(rng.normal(size=300), np.ones(300, bool)), ratio=False)
-    walk = check(pairs(np.cumsum(rng.normal(size=300)) + np.arange(300), np.ones(300, bool)), ratio=False)
+    steady = checked(pairs(rng.normal(size=300), np.ones(300, bool)), ratio=False)
+    walk = checked(pairs(np.cumsum(rng.normal(size=300)) + np.arange(300), np.ones(300, bool)), ratio=False)
     assert abs(steady.autocorrelation) < 0.2
     assert walk.autocorrelation > 0.9
     assert walk.trend_p_value < 0.001 < steady.trend_p_value
     assert isnan(steady.order_p_value)
+
+
+def test_phases_that_differ_from_each_other_are_no_uncertainty_of_their_mean():
+    """95 % of intervals have the mean of two phases of which the second has a quarter of the observations."""
+    rng = np.random.default_rng(0)
+    phases = np.array([0, 0, 0, 1] * 25)
+    within = []
+    for _ in range(200):
+        drawn = np.where(phases == 1, -2.0, 0.5) + rng.normal(0.0, 0.3, phases.size)
+        level = balanced(drawn, phases)
+        assert level.mean() == pytest.approx((drawn[phases == 0].mean() + drawn[phases == 1].mean()) / 2.0)
+        found = effect(level, ratio=False, alpha=0.05, resamples=300, planned=100)
+        assert found.high - found.low < 0.25  # of the raw differences it is 0.44
+        within.append(found.low < -0.75 < found.high)
+    # 200 intervals of 0.95 have it in fewer than 180 once in a thousand times.
+    assert np.mean(within) >= 0.9
+
+
+def test_observations_keep_their_spread_without_their_phase():
+    rng = np.random.default_rng(0)
+    phases = np.arange(16) % 4
+    drawn = [balanced(rng.normal(size=16) + phases, phases).var() for _ in range(500)]
+    assert np.mean(drawn) == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize("phases", [[0, 0, 0, 0], [0, 0, 0, 1]])
+def test_without_two_observations_of_each_phase_they_stay_as_they_are(phases):
+    differences = np.array([1.0, 2.0, 4.0, 8.0])
+    assert balanced(differences, np.array(phases)) is differences
 
 
 def test_the_power_is_what_a_simulation_finds():

@@ -104,7 +104,7 @@ def test_files_of_others_in_the_folder_are_passed_over(run, tmp_path):
 
 
 def test_a_plan_with_words_that_the_real_part_does_not_know_is_refused_with_all_of_them(run, tmp_path):
-    text = TEXT.replace("{ auto = 0.8 }", "{ autos = 0.8 }").replace('name = "lost"', 'name = "losst"')
+    text = TEXT.replace("auto = 0.8", "autos = 0.8").replace('name = "lost"', 'name = "losst"')
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(ConfigError) as found:
         run("--pairs", "6")

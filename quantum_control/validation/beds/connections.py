@@ -33,6 +33,7 @@ from quantum_control.bench.pool_load import (
     timetable,
 )
 from quantum_control.core.controller import QuantumController
+from quantum_control.core.errors import SensorError
 from quantum_control.core.physics import Objective, PhysicsModel
 from quantum_control.core.resource import Resource
 from quantum_control.daemon.shadow import Shadow
@@ -229,7 +230,10 @@ class ConnectionsBed(Bed):
         before, phase = _phases(turn)
         if arm.tell is not None:
             arm.tell(self._best[before.name if turn.place == 0 else phase.name])
-        self._admin.execute("VACUUM hot")  # what the block before has left there
+        try:
+            self._admin.execute("VACUUM hot")  # what the block before has left there
+        except psycopg.Error as error:
+            raise SensorError(f"the server could not be tidied between two blocks: {error}") from error
         begin = time.monotonic() + AHEAD
         with ExitStack() as stack:
             watch = stack.enter_context(Watch(arm.size))
