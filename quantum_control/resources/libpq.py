@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 from math import ceil
 from typing import NoReturn
@@ -38,6 +39,8 @@ class SessionError(QuantumControlError):
 class Session:
     """Statements by the simple protocol, each with a deadline; connects when first used, and again.
 
+    Threads that ask at once take turns.
+
     Parameters
     ----------
     dsn
@@ -70,6 +73,7 @@ class Session:
         )
         self._timeout = timeout
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._turn = threading.Lock()  # held from a statement to the end of its answer
         place = str(given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST", ""))
         self.local = place.startswith("/") or place in LOCAL
         """Whether the server is on this machine, as far as its address tells."""
@@ -85,20 +89,8 @@ class Session:
         SessionError
             No connection, no whole answer in time, or an error as the answer.
         """
-        connection = self._connected()
-        try:
-            result = self._ask(connection, statement)
-        except (psycopg.Error, OSError) as error:
-            self.close()
-            self._raise(f"asking {statement!r} of {self.where}", error)
-        if result.status not in _GOOD:
-            message = (result.error_message or b"an answer of an unknown kind").decode("utf-8", "replace")
-            if connection.closed:
-                self.close()
-            raise SessionError(
-                f"asking {statement!r} of {self.where}: {self.scrub(message.strip())}",
-                refused=self._connection is not None,
-            )
+        with self._turn:
+            result = self._answer(statement)
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
         return [
             {name: _text(result.get_value(row, column)) for column, name in enumerate(names)}
@@ -106,10 +98,9 @@ class Session:
         ]
 
     def close(self) -> None:
-        """End the session; the next statement opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """End the session, after the answer under way; the next statement opens another."""
+        with self._turn:
+            self._hang_up()
 
     def scrub(self, text: str) -> str:
         """`text` without the passwords of the connection string."""
@@ -119,6 +110,28 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session with {self.where}>"
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _answer(self, statement: str) -> PGresult:
+        connection = self._connected()
+        try:
+            result = self._ask(connection, statement)
+        except (psycopg.Error, OSError) as error:
+            self._hang_up()
+            self._raise(f"asking {statement!r} of {self.where}", error)
+        if result.status not in _GOOD:
+            message = (result.error_message or b"an answer of an unknown kind").decode("utf-8", "replace")
+            if connection.closed:
+                self._hang_up()
+            raise SessionError(
+                f"asking {statement!r} of {self.where}: {self.scrub(message.strip())}",
+                refused=self._connection is not None,
+            )
+        return result
 
     def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
         if self._connection is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 import pytest
 
@@ -118,3 +119,30 @@ def test_a_password_in_a_servers_answer_is_hidden():
     with pytest.raises(SessionError) as caught:
         session.query("SHOW VERSION")
     assert SECRET not in str(caught.value)
+
+
+def test_threads_that_ask_at_once_take_turns(console):
+    begun, go = threading.Event(), threading.Event()
+
+    def answer(statement):
+        if statement == "slow":
+            begun.set()
+            go.wait(10)
+        return table(["said"], [[statement]])
+
+    session, said = Session(console(answer).dsn), []
+
+    def ask(statement):
+        said.extend(session.query(statement))
+
+    slow = threading.Thread(target=ask, args=("slow",))
+    quick = threading.Thread(target=ask, args=("quick",))
+    slow.start()
+    assert begun.wait(10)
+    quick.start()
+    quick.join(0.2)  # on the same connection it would fail here
+    go.set()
+    slow.join(10)
+    quick.join(10)
+    assert said == [{"said": "slow"}, {"said": "quick"}]
+    session.close()
