@@ -46,6 +46,7 @@ class _Adopted(Generic[Pool]):
         self.found = (pool.min_size, pool.max_size)
         """Minimum and maximum as found."""
         self._ordered = pool.max_size
+        self._theirs = False  # whether somebody else has set the size in force
         self.spare = Spare()
         """How long those above the size stay open."""
         self._kept = pool.max_size  # connections that may be open
@@ -60,6 +61,7 @@ class _Adopted(Generic[Pool]):
         pool = self.pool
         if pool.max_size != self._ordered:  # resize() by somebody else: theirs is in force
             self._order(pool.max_size)
+            self._theirs = True
         self._keep()
         self._trim()
         # Whoever is past the turnstile is due a connection; who waits inside the pool has not got one.
@@ -68,12 +70,12 @@ class _Adopted(Generic[Pool]):
         return self._gate.reading(size=self._ordered, alive=max(0, alive))
 
     def release(self) -> None:
-        """Give the pool back as it was found; may be called any number of times."""
+        """Give the pool back as it was found, or as somebody else has set it; any number of times."""
         pool = self.pool
         if vars(pool).get("getconn") != self._getconn:
             return
         del pool.getconn, pool.putconn
-        if pool.max_size == self._ordered:  # else it is somebody else's by now
+        if pool.max_size == self._ordered and not self._theirs:
             # Set, not resized: resize() would open connections that the pool may have already.
             pool._min_size, pool._max_size = self.found
         self._kept = pool.max_size
@@ -138,6 +140,7 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
         pool = self.pool
         pool.resize(min(pool.min_size, size), size)
         self._order(size)
+        self._theirs = False
         self._trim()
 
     def _getconn(self, timeout: float | None = None) -> Connection[Any]:
@@ -201,6 +204,7 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
         self.pool._min_size = min(self.pool.min_size, size)
         self.pool._max_size = size
         self._order(size)
+        self._theirs = False
 
     async def _getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         pool = self.pool

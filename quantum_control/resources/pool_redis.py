@@ -17,6 +17,10 @@ from quantum_control.resources.connection_kinds import check_known
 from quantum_control.resources.reading import PoolReading
 from quantum_control.resources.turnstile import NoPlaceError, Turnstile
 
+LOCK_SECONDS = 1.0
+"""Until the queue of a blocking pool is left as it is: `release` may come, with a collection of garbage,
+from the very thread that holds its lock."""
+
 USED = ("_lock", "get_connection", "max_connections", "release")
 """Attributes of a pool that are used below, of every kind."""
 
@@ -28,7 +32,9 @@ class RedisPool:
     pool that blocks waits there, for its `timeout`; one that does not raises
     `MaxConnectionsError` as before. `max_connections`, which the pool reads
     when it opens a connection, follows the size. Sockets that are idle above
-    a lower size are closed.
+    a lower size are closed. Given back, the pool has room for as many
+    connections as it was found with; those in use above that are closed as they
+    come back, until when `release` stays in our hands.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ class RedisPool:
         self.found: int = pool.max_connections
         """`max_connections` as found."""
         self._ordered = self.found
+        self._theirs = False  # whether somebody else has set the size in force
+        self._attached = True
         self._gate = Turnstile(self.found, clock=clock)
         self._began: dict[int, float] = {}  # when each connection in hand was handed out, by its id
         pool.get_connection = self._get_connection
@@ -70,6 +78,7 @@ class RedisPool:
         pool = self.pool
         if pool.max_connections != self._ordered:  # set by somebody else: theirs is in force
             self._ordered = pool.max_connections
+            self._theirs = True
             self._gate.resize(self._ordered)
         return self._gate.reading(size=self._ordered, alive=self._gate.busy + len(self._idle()))
 
@@ -79,18 +88,52 @@ class RedisPool:
         if isinstance(pool, BlockingConnectionPool):
             _enlarge(pool, size)
         pool.max_connections = self._ordered = size
+        self._theirs = False
         self._gate.resize(size)
         self._trim()
 
     def release(self) -> None:
-        """Give the pool back as it was found; may be called any number of times."""
+        """Give the pool back as it was found, or as somebody else has set it; any number of times."""
         pool = self.pool
-        if vars(pool).get("get_connection") != self._get_connection:
+        if not self._attached:
             return
-        del pool.get_connection, pool.release
-        if pool.max_connections == self._ordered:  # else it is somebody else's by now
+        self._attached = False
+        del pool.get_connection
+        if pool.max_connections == self._ordered and not self._theirs:
             pool.max_connections = self.found
+        self._leave()
         self._gate.resize(1 << 30)  # whoever still stands there goes on to the pool's own line
+
+    def _leave(self) -> None:
+        """Take out what the pool, given back, has too much."""
+        for connection in self._shorten():
+            connection.disconnect()
+        self._unhook()
+
+    def _unhook(self) -> None:
+        """Let go of the pool's `release` once it has no more room than it may have."""
+        pool = self.pool
+        if self._room() <= pool.max_connections and vars(pool).get("release") == self._release:
+            del pool.release
+
+    def _room(self) -> int:
+        """Connections that the pool can give out at once: it looks at its maximum for new ones only."""
+        pool = self.pool
+        return int(
+            pool.pool.maxsize if isinstance(pool, BlockingConnectionPool) else pool._created_connections
+        )
+
+    def _shorten(self) -> list[Any]:
+        """Take room above the maximum from the pool, as far as it is not in use, with what is idle there."""
+        pool = self.pool
+        if isinstance(pool, BlockingConnectionPool):
+            return _take_places(pool, pool.max_connections)
+        with pool._lock:
+            surplus = max(0, pool._created_connections - pool.max_connections)
+            gone = pool._available_connections[:surplus]
+            del pool._available_connections[: len(gone)]
+            pool._created_connections -= len(gone)
+        return list(gone)
 
     def _idle(self) -> list[Any]:
         """List what is connected and not in use; the one that will be used next is the last."""
@@ -111,7 +154,11 @@ class RedisPool:
         return idle[: max(0, self._gate.busy + len(idle) - self._ordered)]
 
     def _trim(self) -> None:
-        with self.pool._lock:
+        pool = self.pool
+        if isinstance(pool, BlockingConnectionPool):
+            _close_idle(pool, self._surplus)
+            return
+        with pool._lock:
             for connection in self._surplus():
                 connection.disconnect()
 
@@ -145,10 +192,9 @@ class RedisPool:
         finally:
             if began is not None:
                 self._gate.end(began, failed=broken)
-        self._trim_after_use()
-
-    def _trim_after_use(self) -> None:
-        if self._surplus():
+        if not self._attached:
+            self._leave()
+        elif self._surplus():
             self._trim()
 
 
@@ -165,6 +211,21 @@ class AsyncRedisPool(RedisPool):
 
     def _trim(self) -> None:
         """Nothing: a connection can only be disconnected in its own event loop."""
+
+    def _leave(self) -> None:
+        """As `_trim`: what is too much goes when the pool is used next."""
+        self._unhook()
+
+    def _room(self) -> int:
+        pool = self.pool
+        return len(pool._available_connections) + len(pool._in_use_connections)
+
+    def _shorten(self) -> list[Any]:
+        pool = self.pool
+        surplus = max(0, self._room() - pool.max_connections)
+        gone = pool._available_connections[:surplus]
+        del pool._available_connections[: len(gone)]
+        return list(gone)
 
     async def _get_connection(self, *args: Any, **options: Any) -> Any:
         try:
@@ -187,8 +248,10 @@ class AsyncRedisPool(RedisPool):
         finally:
             if began is not None:
                 self._gate.end(began, failed=broken)
-        for surplus in self._surplus():
+        for surplus in self._surplus() if self._attached else self._shorten():
             await surplus.disconnect()
+        if not self._attached:
+            self._unhook()
 
 
 def _enlarge(pool: BlockingConnectionPool, size: int) -> None:
@@ -201,3 +264,36 @@ def _enlarge(pool: BlockingConnectionPool, size: int) -> None:
             # Below those that are there: a placeholder on top would open a connection while others idle.
             line.queue[:0] = [None] * more
             line.not_empty.notify(more)
+
+
+def _take_places(pool: BlockingConnectionPool, size: int) -> list[Any]:
+    """Take what places above `size` are free from the queue, the longest idle first, with what is there."""
+    line = pool.pool
+    if not line.mutex.acquire(timeout=LOCK_SECONDS):
+        return []
+    try:
+        places = line.queue[: max(0, line.maxsize - size)]
+        del line.queue[: len(places)]
+        line.maxsize -= len(places)
+    finally:
+        line.mutex.release()
+    gone = [connection for connection in places if connection is not None]
+    for connection in gone:
+        pool._connections.remove(connection)
+    return gone
+
+
+def _close_idle(pool: BlockingConnectionPool, surplus: Callable[[], list[Any]]) -> None:
+    """Disconnect what `surplus` finds idle, out of reach of those who look for a connection meanwhile."""
+    line = pool.pool
+    with line.mutex:
+        taken = surplus()
+        for connection in taken:
+            line.queue.remove(connection)
+    try:
+        for connection in taken:
+            connection.disconnect()
+    finally:
+        with line.mutex:
+            line.queue[:0] = taken
+            line.not_empty.notify(len(taken))

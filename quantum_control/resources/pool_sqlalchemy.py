@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -55,10 +56,13 @@ class SqlalchemyPool:
         self._clock = clock
         self._began: dict[int, float] = {}  # when each entry in hand was handed out, by its id
         self._attached = True
+        # Of threads that find a new pool, one takes it over; reentrant for a collection of garbage.
+        self._following = threading.RLock()
         self.pool = self._attach()
         self.found = self.pool._max_overflow
         """`_max_overflow` as found."""
-        self._overflow = self.found  # as last set here
+        self._overflow = self.found  # in force, as far as is known
+        self._theirs = False  # whether somebody else has set it
         self._size = self.pool.size() + self.found
         self._gate = Turnstile(self._size, clock=clock)
 
@@ -67,6 +71,7 @@ class SqlalchemyPool:
         pool = self._follow()
         if pool._max_overflow != self._overflow:  # set by somebody else: theirs is in force
             self._overflow = pool._max_overflow
+            self._theirs = True
             self._size = max(1, pool.size() + pool._max_overflow)
             self._gate.resize(self._size)
         return self._gate.reading(size=self._size, alive=max(0, pool.checkedin() + pool.checkedout()))
@@ -76,18 +81,19 @@ class SqlalchemyPool:
         pool = self._follow()
         pool._max_overflow = self._overflow = max(0, size - pool.size())
         self._size = size
+        self._theirs = False
         self._gate.resize(size)
         if not pool._is_asyncio:  # an asyncio connection can only be closed in its own event loop
             self._trim(pool)
 
     def release(self) -> None:
-        """Give the pool back as it was found; may be called any number of times."""
+        """Give the pool back as it was found, or as somebody else has set it; any number of times."""
         pool = self._follow()
         if not self._attached:
             return
         self._attached = False
         del pool._do_get, pool._do_return_conn
-        if pool._max_overflow == self._overflow:  # else it is somebody else's by now
+        if pool._max_overflow == self._overflow and not self._theirs:
             pool._max_overflow = self.found
         self._gate.resize(1 << 30)  # whoever still stands there goes on to the pool's own line
 
@@ -113,7 +119,9 @@ class SqlalchemyPool:
     def _follow(self) -> QueuePool:
         """Take over the pool that `engine.dispose()` has put in place of the one before."""
         if self._attached and isinstance(self._engine, Engine) and self._engine.pool is not self.pool:
-            self.pool = self._attach()
+            with self._following:
+                if self._engine.pool is not self.pool:
+                    self.pool = self._attach()
         return self.pool
 
     def _do_get(self, pool: QueuePool) -> ConnectionPoolEntry:
