@@ -52,9 +52,9 @@ class EntrySize:
         """Put the size into the entry, have PgBouncer reload, and read it back."""
         self._put(self._own if size == self.found else str(size), size)
 
-    def databases(self) -> set[str]:
+    def databases(self) -> dict[str, int]:
         """Give the one database; each of its users has a pool of this size."""
-        return {self._database}
+        return {self._database: self._console.reserve(self._database)}
 
     def snapshot(self) -> dict[str, object]:
         """Size found, and how it was written in the entry (None: not at all)."""

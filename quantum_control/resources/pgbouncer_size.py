@@ -22,8 +22,12 @@ class PoolSize(Protocol):
     def write(self, size: int) -> None:
         """Set it and see that it is in force, or leave it as it was. Raises `ActuatorError`."""
 
-    def databases(self) -> set[str]:
-        """Databases whose pools have this size each, looked at or not. Raises `SensorError`."""
+    def databases(self) -> dict[str, int]:
+        """Databases whose pools have this size each, looked at or not, and what each may add to it.
+
+        That is the reserve: connections that PgBouncer opens past the size for
+        clients that wait for long. Raises `SensorError`.
+        """
 
     def snapshot(self) -> dict[str, object]:
         """All that was found here; JSON."""
@@ -101,11 +105,19 @@ class Console:
         names = ", ".join(str(row["name"]) for row in known if row["name"] != ADMIN_DATABASE)
         raise ConfigError(f"PgBouncer knows no database {database!r}; it has: {names or 'none'}")
 
-    def of_size(self, size: int) -> set[str]:
-        """Databases whose pools have this size."""
+    def of_size(self, size: int) -> dict[str, int]:
+        """Databases whose pools have this size, and the reserve on top of it."""
         rows = self.rows("SHOW DATABASES", ("name", "pool_size"))
-        known = {str(row["name"]) for row in rows if row["pool_size"] in (None, str(size))}
-        return known - {ADMIN_DATABASE}
+        return {
+            str(row["name"]): _reserve(row)
+            for row in rows
+            if row["pool_size"] in (None, str(size)) and row["name"] != ADMIN_DATABASE
+        }
+
+    def reserve(self, database: str) -> int:
+        """Connections that the pools of a database may have on top of their size."""
+        rows = self.rows("SHOW DATABASES", ("name",))
+        return next((_reserve(row) for row in rows if row["name"] == database), 0)
 
     def unknown(self, what: str) -> SensorError:
         """Error that says of which version the console is."""
@@ -157,7 +169,7 @@ class DefaultSize:
             self._console.order(f"SET default_pool_size = {before}")
             raise ActuatorError(f"{_own(database, own)}; the default is {before} again")
 
-    def databases(self) -> set[str]:
+    def databases(self) -> dict[str, int]:
         """Databases with this size: all but those with another of their own."""
         return self._console.of_size(self.read())
 
@@ -186,6 +198,11 @@ def number(row: Row, name: str) -> int:
         return int(value or 0)
     except ValueError:
         raise SensorError(f"PgBouncer's admin console: {name} is {value!r}, not a number") from None
+
+
+def _reserve(row: Row) -> int:
+    # As PgBouncer calls it since 1.24, and before.
+    return next((number(row, name) for name in ("reserve_pool_size", "reserve_pool") if name in row), 0)
 
 
 def read_back(size: int, read: Callable[[], int]) -> int:

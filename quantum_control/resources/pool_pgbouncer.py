@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 from quantum_control.core.errors import ConfigError, QuantumControlError, SensorError
 from quantum_control.resources.libpq import Session, SessionError
 from quantum_control.resources.pgbouncer_entry import EntrySize
-from quantum_control.resources.pgbouncer_size import (
-    ADMIN_DATABASE,
-    Console,
-    DefaultSize,
-    PoolSize,
-    Row,
-    number,
-)
+from quantum_control.resources.pgbouncer_pools import POOL_COLUMNS, STATS_COLUMNS, Key, Look, Pool, Work
+from quantum_control.resources.pgbouncer_size import ADMIN_DATABASE, Console, DefaultSize, PoolSize
 from quantum_control.resources.reading import PoolReading
 
 _log = logging.getLogger("quantum_control")
@@ -26,31 +19,14 @@ STUBBORN = 2
 """Measurements with more servers than the size after which they are told to reconnect: PgBouncer
 by itself drops surplus ones only when they are idle, which under load they never are."""
 
-POOL_COLUMNS = ("database", "user", "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used", "sv_tested")
-STATS_COLUMNS = ("database", "total_xact_count", "total_xact_time", "total_wait_time")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """The steered pools: the fullest, and what all that have the size hold."""
-
-    active: int
-    waiting: int
-    servers: int
-    pools: int
-    held: int
-    transactions: int
-    transaction_seconds: float
-    wait_seconds: float
-
 
 class PgbouncerPool:
     """The pool size of a PgBouncer, and a reading of the pools that it applies to.
 
     PgBouncer keeps a pool for each pair of database and user; the size is what
-    each of them may have. Where several are steered the fullest one counts, as
-    it is the one that the size is too small for; what all of them hold is told
-    as well, for a budget.
+    each of them may have. Where several are looked at the fullest one counts, as
+    it is the one that the size is too small for: all figures are those of that
+    pool. What all of them hold is told as well, for a budget.
 
     Parameters
     ----------
@@ -95,11 +71,11 @@ class PgbouncerPool:
         # Sizes that may be in force by orders from here; who only looks takes nothing away.
         self._ours: set[int] = set()
         self._stubborn = 0
-        self._transactions = 0
+        self._reconnected = False  # whether it was ordered since the size was set
+        self._transactions = 0.0
         self._busy_seconds = 0.0
         self._wait_seconds = 0.0
-        self._last: _Sample | None = None
-        self._read_at = clock()
+        self._last: Look | None = None
         try:
             self._check_console()
             self._size: PoolSize = (
@@ -122,26 +98,34 @@ class PgbouncerPool:
             The console does not answer, or not in the way that is known.
         """
         size = self._size.read()
-        sample = self._sample()
-        now = self._clock()
-        self._count(sample, now - self._read_at, size)
-        self._read_at = now
-        self._insist(sample, size)
+        reserves = self._size.databases()
+        pools = self._console.rows("SHOW POOLS", POOL_COLUMNS)
+        stats = self._console.rows("SHOW STATS", STATS_COLUMNS)
+        look = Look.of(self._clock(), size, reserves, pools, stats)
+        key, work = self._fullest(look)
+        fullest = look.pools.get(key, Pool())
+        self._last = look
+        self._transactions += work.transactions
+        self._busy_seconds += work.busy_seconds
+        self._wait_seconds += work.wait_seconds
+        self._insist(look, reserves)
+        done = int(self._transactions)
         return PoolReading(
-            time=now,
+            time=look.time,
             size=size,
-            alive=sample.servers,
-            busy=sample.active,
-            waiting=sample.waiting,
-            submitted=self._transactions + sample.active + sample.waiting,
-            started=self._transactions + sample.active,
-            completed=self._transactions,
+            alive=fullest.servers,
+            busy=fullest.active,
+            waiting=fullest.waiting,
+            submitted=done + fullest.active + fullest.waiting,
+            started=done + fullest.active,
+            completed=done,
             failed=0,
             busy_seconds=self._busy_seconds,
             wait_seconds=self._wait_seconds,
             service_seconds=self._busy_seconds,
-            pools=sample.pools,
-            held=sample.held,
+            # The size is that of each of them, whichever are looked at.
+            pools=max(1, len(look.pools)),
+            held=sum(pool.servers for pool in look.pools.values()),
         )
 
     def resize(self, size: int, /) -> None:
@@ -153,7 +137,7 @@ class PgbouncerPool:
             The console is gone or read-only, or did not take the size.
         """
         self._ours.add(int(size))
-        self._stubborn = 0
+        self._stubborn, self._reconnected = 0, False
         self._size.write(int(size))
         self._ours = {int(size)}
 
@@ -182,60 +166,49 @@ class PgbouncerPool:
         self._ours = set()
         self._session.close()
 
-    def _count(self, sample: _Sample, elapsed: float, size: int) -> None:
-        """Add what has happened since the last reading; a restarted PgBouncer counts from zero."""
-        last = self._last
-        self._last = sample
-        if last is None or sample.transactions < last.transactions:
-            return
-        done = sample.transactions - last.transactions
-        self._transactions += done
-        self._wait_seconds += max(0.0, sample.wait_seconds - last.wait_seconds)
-        # Transaction time is booked when a transaction ends: long ones are missed while they run (both
-        # samples see them) and then come all at once, more than the servers can have worked.
-        busy = max(
-            sample.transaction_seconds - last.transaction_seconds, min(sample.active, last.active) * elapsed
-        )
-        self._busy_seconds += min(busy, max(size, sample.servers, last.servers) * elapsed)
+    def _fullest(self, look: Look) -> tuple[Key, Work]:
+        """Of the pools that are looked at, the one with most in use and waiting since the last look."""
+        works = {
+            key: Work() if self._last is None else look.since(self._last, key)
+            for key in self._looked_at(look.pools)
+        }
+        elapsed = 0.0 if self._last is None else look.time - self._last.time
 
-    def _insist(self, sample: _Sample, size: int) -> None:
-        """Take surplus servers away at the end of their transaction if they do not go by themselves."""
-        if sample.servers <= size or not self._ours:
+        def demand(key: Key) -> tuple[float, int]:
+            in_use = works[key].busy_seconds / elapsed if elapsed > 0.0 else 0.0
+            pool = look.pools[key]
+            return in_use + pool.waiting, pool.active
+
+        key = max(works, key=demand, default=("", ""))
+        return key, works.get(key, Work())
+
+    def _insist(self, look: Look, reserves: Mapping[str, int]) -> None:
+        """Take surplus servers away at the end of their transaction if they do not go by themselves.
+
+        Once for each size that is set here: what is open then is marked, whenever its transaction ends,
+        and no more are opened past the size. What a reserve adds to it is no surplus.
+        """
+        surplus = {
+            database
+            for database, user in self._looked_at(look.pools)
+            if look.pools[database, user].servers > look.size + reserves[database]
+        }
+        if not surplus or self._reconnected or look.size not in self._ours:
             self._stubborn = 0
             return
         self._stubborn += 1
         if self._stubborn > STUBBORN:
-            self._stubborn = 0
-            database = f' "{self._database}"' if self._database else ""
-            self._console.ask(f"RECONNECT{database}")
+            self._reconnected = True
+            for database in sorted(surplus):
+                quoted = database.replace('"', '""')
+                self._console.ask(f'RECONNECT "{quoted}"')
 
-    def _sample(self) -> _Sample:
-        rows = self._console.rows("SHOW POOLS", POOL_COLUMNS)
-        reached = self._size.databases()
-        # The size is that of each of them, whichever are looked at.
-        held = [_servers(row) for row in rows if row["database"] in reached]
-        pools = [row for row in rows if self._steered(row)]
-        stats = [row for row in self._console.rows("SHOW STATS", STATS_COLUMNS) if self._steered(row)]
-        fullest = max(
-            pools, key=lambda row: number(row, "sv_active") + number(row, "cl_waiting"), default=None
-        )
-        return _Sample(
-            active=number(fullest, "sv_active") if fullest else 0,
-            waiting=number(fullest, "cl_waiting") if fullest else 0,
-            servers=max(map(_servers, pools), default=0),
-            pools=max(1, len(held)),
-            held=sum(held),
-            transactions=sum(number(row, "total_xact_count") for row in stats),
-            transaction_seconds=sum(number(row, "total_xact_time") for row in stats) / 1e6,
-            wait_seconds=sum(number(row, "total_wait_time") for row in stats) / 1e6,
-        )
-
-    def _steered(self, row: Row) -> bool:
-        if row["database"] == ADMIN_DATABASE:
-            return False
-        if self._database not in (None, row["database"]):
-            return False
-        return self._user in (None, row.get("user", self._user))
+    def _looked_at(self, keys: Iterable[Key]) -> list[Key]:
+        return [
+            (database, user)
+            for database, user in keys
+            if self._database in (None, database) and self._user in (None, user)
+        ]
 
     def _check_console(self) -> None:
         try:
@@ -247,8 +220,3 @@ class PgbouncerPool:
                 f"{error}. dsn= has to lead to PgBouncer's admin console (dbname={ADMIN_DATABASE}), as one of"
                 " its admin_users; for an application's own pool give pool= instead"
             ) from None
-
-
-def _servers(row: Row) -> int:
-    """Connections of a pool to its server."""
-    return sum(number(row, name) for name in ("sv_active", "sv_idle", "sv_used", "sv_tested"))

@@ -1,0 +1,167 @@
+"""What is read from a PgBouncer's pools, and what is done to them; on a console of our own making."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+pytest.importorskip("psycopg", reason="pip install 'quantum-control[postgres]'")
+
+from resources.fake_console import FakeConsole, table
+
+from quantum_control.resources import pool_pgbouncer
+from quantum_control.resources.connections import ConnectionPoolResource
+from quantum_control.resources.libpq import Session
+
+POOLS = ["database", "user", "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used", "sv_tested"]
+STATS = ["database", "total_xact_count", "total_xact_time", "total_wait_time"]
+
+
+class Bouncer:
+    """A PgBouncer with a default size of 20, whose pools say what they are told to say."""
+
+    def __init__(self):
+        self.size = 20
+        self.own = {}  # sizes of databases that have one
+        self.reserve = 0
+        self.pools = {("db", "app"): (0, 0, 0)}  # active, waiting, idle
+        self.counted = {}  # transactions, microseconds in them
+        self.asked = []
+
+    def passes(self, **seconds):
+        """So many seconds are worked for each database, in transactions of 10 ms."""
+        for database, worked in seconds.items():
+            count, time = self.counted.get(database, (0, 0))
+            self.counted[database] = (count + round(worked * 100), time + round(worked * 1e6))
+
+    def __call__(self, statement):
+        self.asked.append(statement)
+        if statement.startswith("SET default_pool_size = "):
+            self.size = int(statement.rpartition(" ")[2])
+        databases = sorted({database for database, _ in self.pools})
+        return {
+            "SHOW CONFIG": table(["key", "value"], [["default_pool_size", str(self.size)]]),
+            "SHOW DATABASES": table(
+                ["name", "pool_size", "reserve_pool"],
+                [[name, str(self.own.get(name, self.size)), str(self.reserve)] for name in databases],
+            ),
+            "SHOW POOLS": table(
+                POOLS,
+                [
+                    [database, user, str(active), str(waiting), str(active), str(idle), "0", "0"]
+                    for (database, user), (active, waiting, idle) in self.pools.items()
+                ],
+            ),
+            "SHOW STATS": table(
+                STATS, [[name, *map(str, self.counted.get(name, (0, 0))), "0"] for name in databases]
+            ),
+        }.get(statement, table(["done"], []))
+
+    @property
+    def reconnects(self):
+        return [statement for statement in self.asked if statement.startswith("RECONNECT")]
+
+
+@pytest.fixture
+def bouncer():
+    return Bouncer()
+
+
+@pytest.fixture
+def dsn(bouncer, monkeypatch):
+    monkeypatch.setattr(pool_pgbouncer, "Session", functools.partial(Session, timeout=0.5))
+    console = FakeConsole(bouncer)
+    yield console.dsn
+    console.close()
+
+
+@pytest.fixture
+def steered(dsn):
+    """Makes a resource, and measures it second by second."""
+    now = [0.0]
+
+    def make(**options):
+        return ConnectionPoolResource(dsn=dsn, clock=lambda: now[0], **options)
+
+    def measure(resource, times=1):
+        for _ in range(times):
+            now[0] += 1.0
+            state = resource.measure_state()
+        return state
+
+    make.measure = measure
+    return make
+
+
+def test_surplus_is_taken_away_once_for_each_size_that_is_set_and_only_where_it_is(bouncer, steered):
+    bouncer.pools = {("db", "app"): (15, 0, 0), ("other", "app"): (3, 0, 0)}
+    with steered() as resource:
+        resource.apply_control(7)
+        steered.measure(resource, 12)  # transactions without end hold them all
+        assert bouncer.reconnects == ['RECONNECT "db"']
+        resource.apply_control(6)
+        steered.measure(resource, 12)
+        assert bouncer.reconnects == ['RECONNECT "db"'] * 2
+
+
+def test_a_database_with_a_larger_size_of_its_own_is_no_surplus_and_no_demand(bouncer, steered):
+    bouncer.own = {"big": 50}
+    bouncer.pools = {("db", "app"): (2, 0, 0), ("big", "app"): (30, 9, 0)}
+    with steered() as resource:
+        resource.apply_control(7)
+        for _ in range(12):
+            bouncer.passes(db=2.0, big=30.0)
+            state = steered.measure(resource)
+        assert bouncer.reconnects == []
+        assert state.demand == pytest.approx(2.0)
+        assert resource.get_metrics()["pools"] == 1
+
+
+def test_what_a_reserve_adds_to_the_size_is_no_surplus(bouncer, steered):
+    bouncer.reserve = 5
+    bouncer.pools = {("db", "app"): (12, 1, 0)}
+    with steered() as resource:
+        resource.apply_control(7)
+        steered.measure(resource, 12)
+        assert bouncer.reconnects == []
+        bouncer.pools = {("db", "app"): (13, 1, 0)}
+        steered.measure(resource, 3)
+        assert bouncer.reconnects == ['RECONNECT "db"']
+
+
+def test_nothing_is_taken_away_below_a_size_that_somebody_else_has_set(bouncer, steered):
+    bouncer.pools = {("db", "app"): (15, 0, 0)}
+    with steered() as resource:
+        resource.apply_control(17)
+        bouncer.size = 5
+        steered.measure(resource, 12)
+        assert bouncer.reconnects == []
+
+
+def test_of_several_databases_the_fullest_counts(bouncer, steered):
+    bouncer.pools = {(name, "app"): (2, 0, 1) for name in "abcd"}
+    with steered() as resource:
+        bouncer.passes(a=2.0, b=2.0, c=2.0, d=2.0)
+        assert steered.measure(resource).demand == pytest.approx(2.0)
+        assert resource.get_metrics()["throughput"] == pytest.approx(200.0)
+        assert resource.get_metrics()["service_seconds"] == pytest.approx(0.01)
+        assert resource.get_metrics()["held"] == 12
+        # None is in use at the very moment of the next look.
+        bouncer.pools = {(name, "app"): (0, 0, 3) for name in "abcd"}
+        bouncer.passes(a=1.0, b=1.0, c=5.0, d=1.0)
+        assert steered.measure(resource).demand == pytest.approx(5.0)
+
+
+def test_of_several_users_of_a_database_the_fullest_counts(bouncer, steered):
+    bouncer.pools = {("db", name): (2, 0, 1) for name in "abcd"}
+    with steered() as resource, steered(user="a") as only:
+        bouncer.passes(db=8.0)
+        steered.measure(resource)
+        bouncer.pools = {
+            ("db", name): (active, 0, 0) for name, active in zip("abcd", (1, 1, 5, 1), strict=True)
+        }
+        steered.measure(resource)
+        bouncer.passes(db=8.0)
+        assert steered.measure(resource).demand == pytest.approx(5.0)
+        assert only.measure_state().demand == pytest.approx(1.0)
