@@ -6,6 +6,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from quantum_control.resources.connection_figures import done, figures, turned_a
 from quantum_control.resources.connection_kinds import Releasable, Restorable, Sparing, adopt, client_module
 from quantum_control.resources.connection_trouble import Trouble
 from quantum_control.resources.database_side import DatabaseSide
+from quantum_control.resources.pool_custody import PoolCustody, release_quietly
 from quantum_control.resources.reading import ResizablePool, positive_int
 from quantum_control.resources.spare import SPARE_SECONDS
 
@@ -87,7 +89,8 @@ class ConnectionPoolResource(Resource):
     done counts as demand, and growing is refused, except to the size found at
     the beginning.
 
-    As a context manager it calls `release()` at the end.
+    As a context manager it calls `release()` at the end. Whoever forgets that gets
+    the pool back when this is collected and, with `dsn`, when the process ends.
     """
 
     unit = "connections"
@@ -120,8 +123,6 @@ class ConnectionPoolResource(Resource):
                 raise ConfigError(f"{name}={seconds!r}: seconds, 0 or more")
         if (pool is None) == (dsn is None):
             raise ConfigError("give either pool= or dsn= (PgBouncer's admin console), and not both")
-        self._hands_off = hands_off
-        self._clock = clock
         self._server = None if server is None else DatabaseSide(server, server_cores, clock)
         if dsn is not None:
             site = client_module("postgres", "pool_pgbouncer")
@@ -130,20 +131,18 @@ class ConnectionPoolResource(Resource):
             )
         else:
             self._pool = adopt(pool, clock)
-            if isinstance(self._pool, Releasable) and self._pool is not pool:
-                # Whoever forgets release() gets the pool back when the resource is collected.
-                weakref.finalize(self, self._pool.release).atexit = False
+        if isinstance(self._pool, Releasable) and self._pool is not pool:
+            # In the end of the process only where the pool outlives it.
+            weakref.finalize(self, release_quietly, self._pool).atexit = dsn is not None
         self.spare_seconds = spare_seconds
         try:
             self._last = self._pool.reading()
         except BaseException:
             self.release()
             raise
-        self._original = self._last.size
-        self._ordered = self._last.size  # size as last set here, or as last found
+        self._custody = PoolCustody(self._last.size, hands_off, clock)
         self._storm = ""  # what is wrong, while growing is refused
         self._trouble = Trouble()
-        self._theirs_until = -inf
         self._metrics: dict[str, float] = {}
 
     def measure_state(self) -> ResourceState:
@@ -156,7 +155,7 @@ class ConnectionPoolResource(Resource):
         """
         last, now = self._last, self._pool.reading()
         size = float(max(1, now.size))
-        self._notice(now.size)
+        self._custody.notice(now.size)
         elapsed = now.time - last.time
         if not elapsed > 0.0:
             # Too soon for averages: those of the previous measurement stand.
@@ -195,22 +194,14 @@ class ConnectionPoolResource(Resource):
             The size was not taken; it is what it was before.
         """
         positive_int("new_size", new_size)
-        try:
-            self._notice(self._pool.reading().size)
-        except SensorError as error:
-            raise ActuatorError(f"setting the size to {new_size}: {error}") from error
-        left = self._theirs_until - self._clock()
-        if left > 0.0 and new_size != self._ordered:
+        custody = self._custody
+        self._look(f"setting the size to {new_size}")
+        custody.check(new_size)
+        if self._storm and new_size > custody.ordered and new_size != custody.original:
             raise SafetyError(
-                f"the size was set to {self._ordered} by somebody else"
-                f" and is left alone for another {left:.0f} s"
+                f"the size stays at {custody.ordered} and does not grow to {new_size}: {self._storm}"
             )
-        if self._storm and new_size > self._ordered and new_size != self._original:
-            raise SafetyError(
-                f"the size stays at {self._ordered} and does not grow to {new_size}: {self._storm}"
-            )
-        self._pool.resize(new_size)
-        self._ordered = new_size
+        custody.order(new_size, partial(self._pool.resize, new_size))
 
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before the first measurement.
@@ -226,7 +217,7 @@ class ConnectionPoolResource(Resource):
         `useful_size`, the most connections that the server can make use of
         (inf while nothing competes for it).
         """
-        return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
+        return dict(self._metrics) | {"set_by_hand": float(self._custody.left_alone)}
 
     @property
     def spare_seconds(self) -> float:
@@ -245,10 +236,12 @@ class ConnectionPoolResource(Resource):
 
     def snapshot(self) -> dict[str, object]:
         """What `restore` needs to put back all that was found; JSON."""
-        return self._pool.snapshot() if isinstance(self._pool, Restorable) else {"size": self._original}
+        if isinstance(self._pool, Restorable):
+            return self._pool.snapshot()
+        return {"size": self._custody.original}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put back what was found; of a PgBouncer also what another process has found.
+        """Put back what was found, of a PgBouncer also by another process; what somebody else has set stays.
 
         Raises
         ------
@@ -256,35 +249,37 @@ class ConnectionPoolResource(Resource):
             It was not taken.
         """
         size = int(str(snapshot["size"]))
-        if isinstance(self._pool, Restorable):
-            self._pool.restore(snapshot)
+        self._look(f"putting the size {size} back")
+        if self._custody.theirs:
+            _log.warning("the size %d, set by somebody else, stays", self._custody.ordered)
+            return
+        pool = self._pool
+        if isinstance(pool, Restorable):
+            self._custody.put_back(size, partial(pool.restore, snapshot))
         else:
-            self._pool.resize(size)
-        self._original = self._ordered = size
-        self._theirs_until = -inf
+            self._custody.put_back(size, partial(pool.resize, size))
 
     def release(self) -> None:
-        """Give the pool back as it was found; end sessions of this object's own."""
-        if isinstance(self._pool, Releasable):
-            self._pool.release()
-        if self._server is not None:
-            self._server.close()
+        """Give the pool back as it was found, unless somebody else has set a size; end own sessions.
 
-    def _notice(self, size: int) -> None:
-        """Notice a size that was not set here; a reload or restart brings the original back."""
-        if size == self._ordered:
-            return
-        ordered, self._ordered = self._ordered, size
-        if size == self._original:
-            _log.warning("the pool fell back from %d to its original size %d; steering on", ordered, size)
-            return
-        self._theirs_until = self._clock() + self._hands_off
-        _log.warning(
-            "the size was changed from %d to %d by somebody else; left alone for %g s",
-            ordered,
-            size,
-            self._hands_off,
-        )
+        Raises
+        ------
+        ActuatorError
+            A PgBouncer did not take the size that was found; calling again tries again.
+        """
+        try:
+            if isinstance(self._pool, Releasable):
+                self._pool.release()
+        finally:
+            if self._server is not None:
+                self._server.close()
+
+    def _look(self, doing: str) -> None:
+        """See what size is in force before it is changed."""
+        try:
+            self._custody.notice(self._pool.reading().size)
+        except SensorError as error:
+            raise ActuatorError(f"{doing}: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -295,4 +290,5 @@ class ConnectionPoolResource(Resource):
         self.release()
 
     def __repr__(self) -> str:
-        return f"<ConnectionPoolResource of a {type(self._pool).__name__}, {self._ordered} connections>"
+        size = self._custody.ordered
+        return f"<ConnectionPoolResource of a {type(self._pool).__name__}, {size} connections>"

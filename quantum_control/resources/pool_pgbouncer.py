@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from quantum_control.core.errors import ConfigError, QuantumControlError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError, SensorError
 from quantum_control.resources.libpq import Session, SessionError
 from quantum_control.resources.pgbouncer_entry import EntrySize
 from quantum_control.resources.pgbouncer_pools import POOL_COLUMNS, STATS_COLUMNS, Key, Look, Pool, Work
 from quantum_control.resources.pgbouncer_size import ADMIN_DATABASE, Console, DefaultSize, PoolSize
 from quantum_control.resources.reading import PoolReading
-
-_log = logging.getLogger("quantum_control")
 
 STUBBORN = 2
 """Measurements with more servers than the size after which they are told to reconnect: PgBouncer
@@ -70,6 +68,7 @@ class PgbouncerPool:
         self._clock = clock
         # Sizes that may be in force by orders from here; who only looks takes nothing away.
         self._ours: set[int] = set()
+        self._process = os.getpid()
         self._stubborn = 0
         self._reconnected = False  # whether it was ordered since the size was set
         self._transactions = 0.0
@@ -157,14 +156,27 @@ class PgbouncerPool:
         self._ours = set()
 
     def release(self) -> None:
-        """Restore the size found, unless somebody else has set another, and end the session."""
+        """Restore the size found, unless somebody else has set another, and end the session.
+
+        May be called any number of times. A copy in a forked process does nothing.
+
+        Raises
+        ------
+        ActuatorError
+            It was not restored; calling again tries again.
+        """
+        if os.getpid() != self._process:
+            return
         try:
             if self._ours and self._size.read() in self._ours - {self.found}:
                 self._size.write(self.found)
         except QuantumControlError as error:
-            _log.warning("PgBouncer's pool size was not restored to %d: %s", self.found, error)
+            raise ActuatorError(
+                f"PgBouncer's pool size was not restored to {self.found}: {error}; release() tries again"
+            ) from error
+        finally:
+            self._session.close()
         self._ours = set()
-        self._session.close()
 
     def _fullest(self, look: Look) -> tuple[Key, Work]:
         """Of the pools that are looked at, the one with most in use and waiting since the last look."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +14,7 @@ pytest.importorskip("psycopg", reason="pip install 'quantum-control[postgres]'")
 
 from resources.fake_console import FakeConsole, table
 
+from quantum_control.core.errors import ActuatorError
 from quantum_control.resources import pool_pgbouncer
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.resources.libpq import Session
@@ -28,6 +33,8 @@ class Bouncer:
         self.pools = {("db", "app"): (0, 0, 0)}  # active, waiting, idle
         self.counted = {}  # transactions, microseconds in them
         self.asked = []
+        self.silent = False
+        self.loses_answers = False
 
     def passes(self, **seconds):
         """So many seconds are worked for each database, in transactions of 10 ms."""
@@ -37,8 +44,12 @@ class Bouncer:
 
     def __call__(self, statement):
         self.asked.append(statement)
+        if self.silent:
+            return b""
         if statement.startswith("SET default_pool_size = "):
             self.size = int(statement.rpartition(" ")[2])
+            if self.loses_answers:
+                return b""
         databases = sorted({database for database, _ in self.pools})
         return {
             "SHOW CONFIG": table(["key", "value"], [["default_pool_size", str(self.size)]]),
@@ -165,3 +176,60 @@ def test_of_several_users_of_a_database_the_fullest_counts(bouncer, steered):
         bouncer.passes(db=8.0)
         assert steered.measure(resource).demand == pytest.approx(5.0)
         assert only.measure_state().demand == pytest.approx(1.0)
+
+
+def test_a_size_whose_answer_was_lost_is_ours(bouncer, steered, caplog):
+    with steered() as resource:
+        bouncer.loses_answers = True
+        with pytest.raises(ActuatorError, match="no whole answer"):
+            resource.apply_control(12)
+        bouncer.loses_answers = False
+        assert steered.measure(resource).size == 12
+        assert resource.get_metrics()["set_by_hand"] == 0.0
+        assert "somebody else" not in caplog.text
+        resource.apply_control(9)
+        assert bouncer.size == 9
+    assert bouncer.size == 20
+
+
+def test_a_release_that_fails_says_so_and_may_be_tried_again(bouncer, steered):
+    resource = steered()
+    resource.apply_control(7)
+    bouncer.silent = True
+    with pytest.raises(ActuatorError, match=r"not restored to 20: .*no whole answer"):
+        resource.release()
+    bouncer.silent = False
+    resource.release()
+    assert bouncer.size == 20
+
+
+def test_a_forgotten_resource_gives_the_size_back(bouncer, steered):
+    resource = steered()
+    resource.apply_control(7)
+    del resource
+    gc.collect()
+    assert bouncer.size == 20
+
+
+FORGETFUL = """
+import sys
+from quantum_control import ConnectionPoolResource
+resource = ConnectionPoolResource(dsn=sys.argv[1])
+resource.apply_control(7)
+"""
+
+
+def test_a_process_that_ends_without_release_gives_the_size_back(bouncer, dsn):
+    subprocess.run([sys.executable, "-c", FORGETFUL, dsn], check=True)  # noqa: S603 - our own
+    assert "SET default_pool_size = 7" in bouncer.asked
+    assert bouncer.size == 20
+
+
+def test_a_copy_in_a_forked_process_gives_nothing_back(bouncer, steered, monkeypatch):
+    with steered() as resource:
+        resource.apply_control(7)
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            resource.release()
+        assert bouncer.size == 7
+    assert bouncer.size == 20
