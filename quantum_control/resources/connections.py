@@ -18,7 +18,7 @@ from quantum_control.resources.connection_figures import done, figures, turned_a
 from quantum_control.resources.connection_kinds import Releasable, Restorable, Sparing, adopt, client_module
 from quantum_control.resources.connection_trouble import Trouble
 from quantum_control.resources.database_side import DatabaseSide
-from quantum_control.resources.pool_custody import PoolCustody, release_quietly
+from quantum_control.resources.pool_custody import PoolCustody, quietly
 from quantum_control.resources.reading import ResizablePool, positive_int
 from quantum_control.resources.spare import SPARE_SECONDS
 
@@ -126,14 +126,13 @@ class ConnectionPoolResource(Resource):
         self._server = None if server is None else DatabaseSide(server, server_cores, clock)
         if dsn is not None:
             site = client_module("postgres", "pool_pgbouncer")
-            self._pool: ResizablePool = site.PgbouncerPool(
-                dsn, database=database, user=user, config=config, clock=clock
-            )
+            console = site.PgbouncerPool(dsn, database=database, user=user, config=config, clock=clock)
+            self._pool: ResizablePool = console
+            weakref.finalize(self, quietly, console.end)
         else:
             self._pool = adopt(pool, clock)
-        if isinstance(self._pool, Releasable) and self._pool is not pool:
-            # In the end of the process only where the pool outlives it.
-            weakref.finalize(self, release_quietly, self._pool).atexit = dsn is not None
+            if isinstance(self._pool, Releasable) and self._pool is not pool:
+                weakref.finalize(self, quietly, self._pool.release).atexit = False  # it ends with the process
         self.spare_seconds = spare_seconds
         try:
             self._last = self._pool.reading()

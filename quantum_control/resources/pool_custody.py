@@ -7,7 +7,6 @@ from collections.abc import Callable
 from math import inf
 
 from quantum_control.core.errors import QuantumControlError, SafetyError
-from quantum_control.resources.connection_kinds import Releasable
 
 _log = logging.getLogger("quantum_control")
 
@@ -98,9 +97,9 @@ class PoolCustody:
         self._until = -inf
 
 
-def release_quietly(pool: Releasable) -> None:
+def quietly(give_back: Callable[[], object]) -> None:
     """Give a pool back where nobody is left to be told of an error, which is logged."""
     try:
-        pool.release()
+        give_back()
     except QuantumControlError as error:
         _log.warning("%s", error)

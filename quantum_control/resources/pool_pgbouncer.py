@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -69,6 +70,10 @@ class PgbouncerPool:
         # Sizes that may be in force by orders from here; who only looks takes nothing away.
         self._ours: set[int] = set()
         self._process = os.getpid()
+        self._turn = (
+            threading.Lock()
+        )  # held while the size is changed, since `end` comes on a thread of its own
+        self._ended = False
         self._stubborn = 0
         self._reconnected = False  # whether it was ordered since the size was set
         self._transactions = 0.0
@@ -135,10 +140,13 @@ class PgbouncerPool:
         ActuatorError
             The console is gone or read-only, or did not take the size.
         """
-        self._ours.add(int(size))
-        self._stubborn, self._reconnected = 0, False
-        self._size.write(int(size))
-        self._ours = {int(size)}
+        with self._turn:
+            if self._ended:
+                raise ActuatorError(f"PgBouncer's pool size is not set to {size}: this process ends")
+            self._ours.add(int(size))
+            self._stubborn, self._reconnected = 0, False
+            self._size.write(int(size))
+            self._ours = {int(size)}
 
     def snapshot(self) -> dict[str, object]:
         """What `restore` needs to put back what was found, from another process too."""
@@ -167,16 +175,28 @@ class PgbouncerPool:
         """
         if os.getpid() != self._process:
             return
-        try:
-            if self._ours and self._size.read() in self._ours - {self.found}:
-                self._size.write(self.found)
-        except QuantumControlError as error:
-            raise ActuatorError(
-                f"PgBouncer's pool size was not restored to {self.found}: {error}; release() tries again"
-            ) from error
-        finally:
-            self._session.close()
-        self._ours = set()
+        with self._turn:
+            try:
+                if self._ours and self._size.read() in self._ours - {self.found}:
+                    self._size.write(self.found)
+            except QuantumControlError as error:
+                raise ActuatorError(
+                    f"PgBouncer's pool size was not restored to {self.found}: {error}; release() tries again"
+                ) from error
+            finally:
+                self._session.close()
+            self._ours = set()
+
+    def end(self) -> None:
+        """Release for good: a controller that still runs on a thread of its own sets nothing afterwards.
+
+        Raises
+        ------
+        ActuatorError
+            As `release`.
+        """
+        self._ended = True
+        self.release()
 
     def _fullest(self, look: Look) -> tuple[Key, Work]:
         """Of the pools that are looked at, the one with most in use and waiting since the last look."""
