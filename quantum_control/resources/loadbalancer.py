@@ -110,6 +110,7 @@ class LoadBalancerResource(Resource):
         self._plan: dict[str, Share] = {}
         self._size = found  # back ends that are to be in use
         self._metrics: dict[str, float] = {}
+        self._taken: dict[str, object] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
         weakref.finalize(self, _give_back_quietly, self._custody)
 
@@ -222,14 +223,20 @@ class LoadBalancerResource(Resource):
         weights = {
             name: self._custody.original[name] for name in self._custody.original if self._custody.own(name)
         }
-        return {
+        taken: dict[str, object] = {
             "weights": {name: weight for name, weight in weights.items() if weight},
             "added": [self._balancer.name_of(address) for address in self._spares],
             "balancer": self._balancer.snapshot(),
         }
+        self._taken = taken
+        return dict(taken)
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Put back what was found, also by a process that is gone: weights, and what it has added taken out.
+
+        Where `snapshot` was taken here this is `release()`, which leaves what
+        somebody else has changed meanwhile. Of what a process that is gone
+        has taken nobody knows that any more: all of it is put back.
 
         Raises
         ------
@@ -238,6 +245,9 @@ class LoadBalancerResource(Resource):
         ActuatorError
             The balancer did not take it, or requests hold on to what was added: restore once more then.
         """
+        if snapshot == self._taken:
+            self.release()
+            return
         self._balancer.recall(snapshot["balancer"])
         self._custody.put_back(snapshot["weights"], snapshot["added"])
         self._begin_anew()

@@ -1,0 +1,91 @@
+"""A load balancer under the daemon: what an operator sets by hand outlives every way to let go of it."""
+
+import pytest
+from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer
+
+from quantum_control.config import Mode, ResourceSection
+from quantum_control.core.journal import Journal
+from quantum_control.daemon import steering as module
+from quantum_control.daemon.audit import AuditLog
+from quantum_control.daemon.steering import Steering
+from quantum_control.daemon.surroundings import Surroundings
+from quantum_control.resources.loadbalancer import LoadBalancerResource
+
+BY_HAND = {"a": 100, "b": 0, "c": 77, "d": 100}
+"""The weights found, but for one that is drained by hand and one that is set."""
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def balancer():
+    return FakeBalancer(CAPACITIES)
+
+
+@pytest.fixture
+def steering(tmp_path, monkeypatch, balancer, clock):
+    def resource(url):
+        return LoadBalancerResource(balancer=balancer, clock=clock)
+
+    monkeypatch.setattr(module, "resource_type", lambda kind: resource)
+    journal, audit = Journal(tmp_path / "journal.db"), AuditLog(tmp_path, 65_536, 2)
+    section = ResourceSection(kind="loadbalancer", mode=Mode.ACTIVE, options={"url": "fake"})
+    yield Steering("web", section, Surroundings(journal, audit, {}, tmp_path, tmp_path), clock)
+    assert journal.originals() == []
+    audit.close()
+    journal.close()
+
+
+def steps(steering, balancer, clock, count):
+    for _ in range(count):
+        balancer.serve(250.0)
+        clock.now += 1.0
+        steering.step()
+
+
+def steer_and_set_by_hand(steering, balancer, clock):
+    steps(steering, balancer, clock, 20)
+    assert set(balancer.weights.values()) != {100}
+    balancer.set("b", weight=0)
+    balancer.set("c", weight=77)
+    steps(steering, balancer, clock, 3)
+
+
+def test_the_end_leaves_what_was_set_by_hand(steering, balancer, clock):
+    steer_and_set_by_hand(steering, balancer, clock)
+    steering.end()
+    assert balancer.weights == BY_HAND
+
+
+def test_the_end_leaves_what_was_set_by_hand_after_the_last_step(steering, balancer, clock):
+    steps(steering, balancer, clock, 20)
+    balancer.set("b", weight=0)
+    balancer.set("c", weight=77)
+    steering.end()
+    assert balancer.weights == BY_HAND
+
+
+def test_another_mode_leaves_what_was_set_by_hand(steering, balancer, clock):
+    steer_and_set_by_hand(steering, balancer, clock)
+    steering.ask_mode(Mode.OBSERVE)
+    steps(steering, balancer, clock, 3)
+    assert balancer.weights == BY_HAND
+    steering.end()
+    assert balancer.weights == BY_HAND
+
+
+def test_a_roll_back_leaves_what_was_set_by_hand_also_where_steering_goes_on(steering, balancer, clock):
+    steer_and_set_by_hand(steering, balancer, clock)
+    steering.ask_roll_back()
+    steps(steering, balancer, clock, 3)
+    assert balancer.weights == BY_HAND
+    steering.resume()
+    steps(steering, balancer, clock, 30)
+    assert balancer.weights["b"] == 0
+    assert balancer.weights["c"] == 77
+    assert balancer.weights["a"] != 100
+    steering.end()
+    assert balancer.weights == BY_HAND
