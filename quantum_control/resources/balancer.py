@@ -60,6 +60,18 @@ class Balancer(ABC):
             It cannot be reached, or its answer makes no sense.
         """
 
+    def read_weights(self) -> Reading:
+        """Read the weights in force, for giving back; what is counted may be left at 0.
+
+        Where they are in a file this asks nothing of the balancer, which may be down.
+
+        Raises
+        ------
+        SensorError
+            They cannot be read.
+        """
+        return self.read()
+
     @abstractmethod
     def write(self, weights: Mapping[str, int]) -> None:
         """Set these weights, 0 to FULL_WEIGHT, all of them or none; 0 drains, more makes ready.

@@ -97,13 +97,13 @@ class Custody:
         Raises
         ------
         SensorError
-            It cannot be read, so that nobody knows what somebody else has changed; nothing was done.
+            Weights cannot be read, so that nobody knows what somebody else has changed; nothing was done.
         ActuatorError
             The balancer did not take them, or requests hold on to what was added.
         """
         if not self.added and not self._attempted and self.ordered == self.original:
             return
-        self.notice(self.balancer.read())
+        self.notice(self.balancer.read_weights())
         weights = {
             name: weight
             for name, weight in self.original.items()
@@ -125,7 +125,7 @@ class Custody:
         ActuatorError
             The balancer did not take them, or requests hold on to what was added.
         """
-        there = self.balancer.read().back_ends
+        there = self.balancer.read_weights().back_ends
         kept = {name: weight for name, weight in weights.items() if name in there}
         changed = {name: weight for name, weight in kept.items() if there[name].weight != weight}
         changed |= {name: 0 for name in added if name in there and there[name].weight}

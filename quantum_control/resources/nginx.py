@@ -18,6 +18,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
@@ -70,22 +71,31 @@ class Nginx(Balancer):
 
     def read(self) -> Reading:
         """Weights from the upstream's file, the rest from the lines that the log has gained."""
-        text = self._text()
+        there = self.read_weights().back_ends
         now = self._clock()
         elapsed, self._time = now - self._time, now
         busy = self._follow_log()
-        back_ends = {}
-        for match in SERVER.finditer(text):
-            name, rest = match["name"], match["rest"]
-            ended = self._ended.get(name, 0)
-            back_ends[name] = BackEnd(
-                weight=_weight(rest),
-                started=ended,
-                ended=ended,
-                failed=self._failed.get(name, 0),
-                in_flight=busy.get(name, 0.0) / elapsed if elapsed > 0.0 else 0.0,
-                spare=SPARE.search(rest) is not None,
+        return Reading(
+            {
+                name: replace(
+                    one,
+                    started=self._ended.get(name, 0),
+                    ended=self._ended.get(name, 0),
+                    failed=self._failed.get(name, 0),
+                    in_flight=busy.get(name, 0.0) / elapsed if elapsed > 0.0 else 0.0,
+                )
+                for name, one in there.items()
+            }
+        )
+
+    def read_weights(self) -> Reading:
+        """Weights from the upstream's file alone; the log may be gone."""
+        back_ends = {
+            match["name"]: BackEnd(
+                _weight(match["rest"]), 0, 0, 0, 0.0, spare=bool(SPARE.search(match["rest"]))
             )
+            for match in SERVER.finditer(self._text())
+        }
         if not back_ends:
             raise SensorError(f"{self!r}: the file holds no `server` line")
         return Reading(back_ends)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.resources.custody import Custody
 from quantum_control.resources.envoy import Envoy
 
 
@@ -179,3 +180,40 @@ def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_behind(envoy, 
         envoy.write({"127.0.0.1:1": 5})
     assert eds.read_bytes() == before
     assert list(eds.parent.iterdir()) == [eds]
+
+
+@pytest.fixture
+def custody(admin, envoy):
+    """What holds other weights than were found."""
+    custody = Custody(envoy)
+    custody.notice(envoy.read())
+    custody.order({"127.0.0.1:1": 9, "127.0.0.1:2": 0})
+    return custody
+
+
+def test_the_file_comes_back_although_envoy_is_down(admin, custody, envoy, eds):
+    found = envoy.snapshot()["file"]
+    admin.body = b""
+    with pytest.raises(SensorError):
+        envoy.read()
+    custody.give_back()
+    assert eds.read_text() == found
+
+
+def test_the_file_comes_back_although_envoy_has_refused_it(custody, envoy, eds):
+    found = envoy.snapshot()["file"]
+    for _ in range(3):
+        envoy.read()
+    with pytest.raises(SensorError, match="has not taken up"):
+        envoy.read()
+    custody.give_back()
+    assert eds.read_text() == found
+
+
+def test_a_fresh_process_puts_the_file_back_without_envoy(admin, custody, envoy, eds):
+    snapshot = envoy.snapshot()
+    admin.body = b""
+    fresh = Envoy(("127.0.0.1", admin.port), "app", str(eds))
+    fresh.recall(snapshot)
+    Custody(fresh).put_back({"127.0.0.1:1": 1, "127.0.0.1:2": 1}, [])
+    assert eds.read_text() == snapshot["file"]

@@ -167,3 +167,12 @@ def test_a_weight_changed_by_hand_is_respected_and_reported(place, nginx, now, s
     assert "the weight of 10.0.0.2:80 is 77, not 5 as ordered: somebody else has changed it" in caplog.text
     resource.release()
     assert "10.0.0.2:80 weight=77" in file.read_text()
+
+
+def test_weights_come_back_although_the_log_is_gone(place, nginx, now, signals):
+    resource = LoadBalancerResource(balancer=nginx, clock=lambda: now[0], min_backends=1)
+    resource.apply_control(1)
+    assert (place / "app.upstream").read_text() != SERVERS
+    (place / "log").unlink()
+    resource.release()
+    assert (place / "app.upstream").read_text() == SERVERS
