@@ -30,7 +30,10 @@ STATE = ("srv_name", "srv_op_state", "srv_admin_state", "srv_uweight")
 SERVERS = 4
 """`show stat` takes the kind of rows as a number; this means servers."""
 
-MAINTENANCE = 0x01 | 0x02 | 0x20
+BY_ORDER = 0x01
+"""Bit of `srv_admin_state`: in maintenance by order, which the orders "drain" and "ready" would end."""
+
+MAINTENANCE = BY_ORDER | 0x02 | 0x20
 """Bits of `srv_admin_state`: in maintenance by order, by the server it tracks, or for want of an address."""
 
 DRAIN = 0x08 | 0x10
@@ -59,6 +62,7 @@ class HAProxy(Balancer):
         self._version = "of unknown version"
         self._weights: dict[str, int] = {}  # in force, as read last
         self._drained: set[str] = set()  # of these, the ones in the state "drain"
+        self._maintained: set[str] = set()  # and the ones in maintenance by order
 
     def __repr__(self) -> str:
         where = self._target if isinstance(self._target, str) else ":".join(map(str, self._target))
@@ -81,7 +85,7 @@ class HAProxy(Balancer):
             raise SensorError(f"{self!r} has no backend of this name; `show backend` lists them")
         states = {row["srv_name"]: row for row in self._rows(state.partition("\n")[2], " ", STATE)}
         servers = {}
-        self._drained = set()
+        self._drained, self._maintained = set(), set()
         for row in self._rows(stat, ",", STAT):
             name = row["svname"]
             if name not in states:
@@ -90,6 +94,8 @@ class HAProxy(Balancer):
             if admin & DRAIN:
                 self._drained.add(name)
                 weight = 0
+            if admin & BY_ORDER:
+                self._maintained.add(name)
             started, running = int(row["stot"] or 0), int(row["scur"] or 0)
             servers[name] = BackEnd(
                 weight=weight,
@@ -144,12 +150,13 @@ class HAProxy(Balancer):
         if not 0 <= weight <= FULL_WEIGHT:
             raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
         server = f"set server {self._backend}/{name}"
-        if weight == 0:
+        # In maintenance it gets nothing anyway, and the weight is what it comes back with: "drain" and
+        # "ready" would end what somebody else has begun.
+        if weight == 0 and name not in self._maintained:
             yield f"{server} state drain"
             return
         yield f"{server} weight {weight}"
-        # Only what is drained: "ready" would also end a maintenance that somebody has just begun.
-        if name in self._drained:
+        if name in self._drained - self._maintained:
             yield f"{server} state ready"
 
     def _verify(self, weights: Mapping[str, int]) -> None:

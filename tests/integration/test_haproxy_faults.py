@@ -39,14 +39,48 @@ def test_steering_by_a_read_only_socket_fails_and_says_why(haproxy):
     assert weights(open_balancer(haproxy.url)) == FOUND
 
 
-def test_the_last_that_is_healthy_is_never_removed(haproxy, by_hand):
+MAINTAINED = ("s0", "s1", "s3", "s4", "s5")
+
+
+def in_maintenance(by_hand):
+    """Servers in maintenance by order, as HAProxy says itself."""
+    rows = [line.split() for line in by_hand("show servers state app").splitlines()[2:] if line]
+    return tuple(row[3] for row in rows if int(row[6]) & 1)
+
+
+def test_the_last_that_is_healthy_is_never_removed_and_maintenance_by_hand_stays(haproxy, by_hand):
     with LoadBalancerResource(haproxy.url, min_backends=1) as resource:
-        for name in ("s0", "s1", "s3", "s4", "s5"):
+        for name in MAINTAINED:
             by_hand(f"set server app/{name} state maint")
         resource.measure_state()
         resource.apply_control(1)
         resource.measure_state()
         assert weights(open_balancer(haproxy.url)) == dict.fromkeys(FOUND, 0) | {"s2": 100}
+        assert in_maintenance(by_hand) == MAINTAINED
+        resource.apply_control(3)
+        assert in_maintenance(by_hand) == MAINTAINED
+        by_hand("set server app/s0 state ready")  # well again, and with the weight that it was given
+        resource.apply_control(1)
+        assert in_maintenance(by_hand) == MAINTAINED[1:]
+        assert (
+            sum(one.up and one.weight > 0 for one in open_balancer(haproxy.url).read().back_ends.values())
+            == 1
+        )
+    assert weights(open_balancer(haproxy.url)) == FOUND
+    assert in_maintenance(by_hand) == MAINTAINED[1:]
+
+
+def test_a_change_of_places_ends_no_maintenance(haproxy, by_hand):
+    with LoadBalancerResource(haproxy.url, min_backends=1) as resource:
+        resource.apply_control(1)
+        (used,) = (name for name, weight in weights(open_balancer(haproxy.url)).items() if weight)
+        by_hand(f"set server app/{used} state maint")
+        resource.measure_state()
+        resource.measure_state()
+        reading = open_balancer(haproxy.url).read().back_ends
+        assert sum(one.up and one.weight > 0 for one in reading.values()) == 1
+        assert in_maintenance(by_hand) == (used,)
+    assert in_maintenance(by_hand) == (used,)
     assert weights(open_balancer(haproxy.url)) == FOUND
 
 
@@ -196,7 +230,7 @@ def test_a_server_put_into_maintenance_by_hand_stays_there(haproxy, by_hand):
     # Either it is seen down, or its weight is seen to be another's by now; no share is planned for it.
     assert "s4" not in resource.plan or resource.plan["s4"].standing is Standing.DOWN
     resource.release()
-    assert not open_balancer(haproxy.url).read().back_ends["s4"].up
+    assert in_maintenance(by_hand) == ("s4",)
 
 
 def test_an_unknown_backend_is_told(haproxy):

@@ -127,6 +127,20 @@ def test_a_drained_server_is_made_ready_again_and_only_such_a_one(haproxy):
     )
 
 
+def test_of_a_server_in_maintenance_only_the_weight_is_set(haproxy):
+    balancer, answers, asked = haproxy
+    maintained = WHOLE.replace("s1 2 0 50", "s1 0 1 50")
+    answers(maintained)
+    balancer.read()
+    for weight in (0, 51):
+        answers("\n", maintained.replace("s1 0 1 50", f"s1 0 1 {weight}"))
+        balancer.write({"s1": weight})
+    assert [line for line in asked if "set" in line] == [
+        "set server app/s1 weight 0\n",
+        "set server app/s1 weight 51\n",
+    ]
+
+
 def test_a_weight_out_of_range_is_refused_here(haproxy):
     balancer, _, asked = haproxy
     balancer.read()
