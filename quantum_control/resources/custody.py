@@ -42,7 +42,8 @@ class Custody:
             self._run = reading.run
             self._forget(reading)
         for name in [name for name in self.original if name not in reading.back_ends]:
-            _log.warning("%r: back end %s was removed by somebody else", self.balancer, name)
+            if name not in self._attempted:
+                _log.warning("%r: back end %s was removed by somebody else", self.balancer, name)
             self._drop(name)
         for name, back_end in reading.back_ends.items():
             self._compare(name, back_end.weight, back_end.spare)
@@ -71,11 +72,15 @@ class Custody:
         Raises
         ------
         ActuatorError
-            The balancer did not take it.
+            The balancer did not take it, or not whole: what is there of it is taken out like any other.
         """
-        name = self.balancer.add(address)
+        name = self.balancer.name_of(address)
+        # Before the order: what becomes of one that fails is known at the next reading only.
         self.original[name] = self.ordered[name] = 0
         self.added.add(name)
+        self._attempted = {name: 0}
+        self.balancer.add(address)
+        self._attempted = {}
         return name
 
     def remove(self, name: str) -> bool:

@@ -124,10 +124,11 @@ class HAProxy(Balancer):
         return "qc-" + address.replace(":", "-")
 
     def add(self, address: str) -> str:
-        """Add a server (`add server`), in the state drain."""
+        """Add a server (`add server`), in the state drain in place of the maintenance that it comes in."""
         name = self.name_of(address)
         server = f"{self._backend}/{name}"
-        self._order([f"add server {server} {address} weight 1"], allow=("New server registered.",))
+        # Without weight from the start: one that stops halfway is then as drained as it was to be.
+        self._order([f"add server {server} {address} weight 0"], allow=("New server registered.",))
         self._order([f"set server {server} state drain"])
         self._weights[name] = 0
         self._drained.add(name)

@@ -73,16 +73,18 @@ class Roster:
         ActuatorError
             The balancer refused.
         """
+        for name in self._addresses.keys() - self._custody.added:
+            # A restart, or somebody else, has taken it out, or it was never taken in.
+            self._spares.append(self._addresses.pop(name))
         typical = median_high([self._custody.ordered[name] for name in self.members()] or [FULL_WEIGHT])
         waiting = [name for name in self._custody.original if name in self._idle and self._custody.own(name)]
         joining = sorted(waiting, key=lambda name: not _usable(name, reading))[:count]
         while len(joining) < count and self._spares:
-            address = self._spares[0]
-            name = self._custody.add(address)
-            self._spares.remove(address)
+            address = self._spares.pop(0)
+            name = self._custody.balancer.name_of(address)
             self._addresses[name] = address
             self._idle.add(name)  # until it has its weight
-            joining.append(name)
+            joining.append(self._custody.add(address))
         if joining:
             self._order(
                 {
@@ -129,8 +131,6 @@ class Roster:
         """
         self._since += 1
         self._idle.intersection_update(self._custody.original)
-        for name in self._addresses.keys() - self._custody.added:
-            self._spares.append(self._addresses.pop(name))  # a restart, or somebody else, has taken it out
         for name in self._custody.added & self._idle:
             back_end = reading.back_ends.get(name)
             if back_end is not None and back_end.in_flight == 0 and self._custody.remove(name):

@@ -168,6 +168,28 @@ def test_an_answer_that_is_cut_off_on_its_way_is_told_and_steering_goes_on_after
     assert weights(open_balancer(haproxy.url)) == FOUND
 
 
+def test_a_server_whose_addition_stops_halfway_is_taken_out_again(servers, haproxy, by_hand, monkeypatch):
+    balancer = open_balancer(haproxy.url)
+    with LoadBalancerResource(balancer=balancer, spares=[servers.addresses[5]]) as resource:
+        ordered = balancer._order
+
+        def halfway(lines, allow=()):
+            lines = list(lines)
+            if any("state drain" in line for line in lines):
+                raise ActuatorError("the line was cut")
+            ordered(lines, allow)
+
+        monkeypatch.setattr(balancer, "_order", halfway)
+        with pytest.raises(ActuatorError, match="cut"):
+            resource.apply_control(7)
+        monkeypatch.undo()
+        assert "qc-127" in by_hand("show servers state app")
+        assert resource.measure_state().size == 6
+        assert "qc-127" not in by_hand("show servers state app")
+        resource.apply_control(7)
+    assert weights(open_balancer(haproxy.url)) == FOUND
+
+
 def test_an_order_that_is_refused_in_the_middle_is_undone(haproxy):
     balancer = open_balancer(haproxy.url)
     balancer.read()

@@ -20,6 +20,7 @@ class FakeBalancer(Balancer):
         self.gone = False
         self.read_only = False
         self.busy = set()  # what cannot be removed yet
+        self.torn = False  # what is added gets there, and fails nevertheless
         self.writes = []
 
     def __repr__(self):
@@ -42,6 +43,8 @@ class FakeBalancer(Balancer):
             raise ActuatorError("refused")
         self.back_ends[address] = BackEnd(0, 0, 0, 0, 0.0)
         self.capacities.setdefault(address, 100.0)
+        if self.torn:
+            raise ActuatorError("the line was cut")
         return address
 
     def remove(self, name):

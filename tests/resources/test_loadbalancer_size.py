@@ -79,6 +79,40 @@ def test_release_takes_out_what_was_added_or_says_what_holds_it(elastic, balance
     assert list(balancer.back_ends) == ["a", "b", "c", "d"]
 
 
+def test_an_added_one_that_got_there_although_it_failed_is_ours_and_taken_out(elastic, balancer, clock):
+    balancer.torn = True
+    with pytest.raises(ActuatorError, match="cut"):
+        elastic.apply_control(5)
+    assert "10.0.0.9:80" in balancer.back_ends
+    assert run(elastic, balancer, clock, 2).size == 4.0
+    assert list(balancer.back_ends) == ["a", "b", "c", "d"]
+    with pytest.raises(ActuatorError, match="cut"):
+        elastic.apply_control(5)
+    elastic.release()
+    assert list(balancer.back_ends) == ["a", "b", "c", "d"]
+    assert elastic.foreign == {}
+
+
+def test_an_added_one_that_got_there_although_it_failed_is_used_by_the_next_try(elastic, balancer, clock):
+    balancer.torn = True
+    with pytest.raises(ActuatorError, match="cut"):
+        elastic.apply_control(5)
+    elastic.apply_control(5)
+    assert balancer.weights["10.0.0.9:80"] > 0
+    assert len(balancer.back_ends) == 5
+
+
+def test_one_that_is_refused_can_be_added_later(elastic, balancer, clock, caplog):
+    balancer.read_only = True
+    for _ in range(2):
+        with pytest.raises(ActuatorError, match="refused"):
+            elastic.apply_control(5)
+    balancer.read_only = False
+    elastic.apply_control(6)
+    assert len(balancer.back_ends) == 6
+    assert "removed by somebody else" not in caplog.text
+
+
 def test_more_than_there_are_is_refused_and_nothing_changes(resource, balancer):
     with pytest.raises(ActuatorError, match="no 5 back ends"):
         resource.apply_control(5)
