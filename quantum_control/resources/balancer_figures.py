@@ -1,12 +1,42 @@
-"""Figures of a load balancer's last interval, for people and exporters."""
+"""What was seen of a load balancer in an interval, and its figures for people and exporters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import nan
 
 from quantum_control.core.ejection import Observation, Standing
 from quantum_control.core.shares import Share
+from quantum_control.resources.balancer import Reading
+
+
+def observed(
+    names: Iterable[str], reading: Reading, before: Reading, elapsed: float
+) -> dict[str, Observation]:
+    """What happened at each of these back ends in the `elapsed` seconds, above 0, between two readings."""
+    seen = {}
+    for name in names:
+        now, last = reading.back_ends[name], before.back_ends.get(name)
+        if last is None or now.started < last.started or now.ended < last.ended:
+            last = now  # new, or its counters began again: nothing is known of this interval
+        seen[name] = Observation(
+            rate=(now.started - last.started) / elapsed,
+            ended=(now.ended - last.ended) / elapsed,
+            failures=max(0, now.failed - last.failed) / elapsed,
+            in_flight=now.in_flight,
+            up=now.up,
+        )
+    return seen
+
+
+def utilisation(seen: Mapping[str, Observation], capacities: Mapping[str, float]) -> float:
+    """Part of the capacities (1/s) that the present rate would fill; a guess as long as none is known."""
+    if capacities:
+        return sum(one.rate for one in seen.values()) / sum(capacities.values())
+    if not seen:
+        return 0.0
+    # N requests under way mean N/(1 + N) of an M/M/1 server.
+    return sum(one.in_flight / (1.0 + one.in_flight) for one in seen.values()) / len(seen)
 
 
 def figures(

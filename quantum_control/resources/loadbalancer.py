@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from quantum_control.core.ejection import MAX_OUT, Ejection, Observation
+from quantum_control.core.ejection import MAX_OUT, Ejection
 from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.shares import Share, Shares
-from quantum_control.resources.balancer import Balancer, Reading, open_balancer
-from quantum_control.resources.balancer_figures import figures
+from quantum_control.resources.balancer import Balancer, open_balancer
+from quantum_control.resources.balancer_figures import figures, observed, utilisation
 from quantum_control.resources.custody import Custody
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.roster import Roster
@@ -45,7 +45,8 @@ class LoadBalancerResource(Resource):
         number plus the spares.
     spares
         Addresses ("host:port") of servers that may be added to the set when
-        more are needed, and are taken out again.
+        more are needed, and are taken out again. One that is a back end
+        already is told in the log, and left as it is.
     steer_weights
         False only computes the weights (`get_metrics`) and leaves them alone.
     max_out
@@ -91,20 +92,29 @@ class LoadBalancerResource(Resource):
         self._time = clock()
         self._last = self._balancer.read()
         self._custody.notice(self._last)
-        found = len(self._roster.members())
+        members = self._roster.members()
+        found = len(members)
         if not found:
             raise ConfigError(
                 f"{self._balancer!r} has no back end with a weight above 0; there is nothing to steer"
             )
         self.min_size = positive_int("min_backends", found if min_backends is None else min_backends)
         self.max_size = positive_int(
-            "max_backends", found + len(spares) if max_backends is None else max_backends
+            "max_backends",
+            len({*members, *map(self._balancer.name_of, spares)}) if max_backends is None else max_backends,
         )
         # Those that are kept out count: after a kill -9 it may be us who did.
         if not self.min_size <= self.max_size <= len(self._last.back_ends) + len(spares):
             raise ConfigError(
                 f"min_backends={self.min_size}, max_backends={self.max_size}: there are {found} back ends and"
                 f" {len(spares)} spares, and 1 <= min <= max"
+            )
+        for address in self._there_already():
+            _log.warning(
+                "%r: the spare %s is a back end already, and neither added nor taken out. Unless a process"
+                " that is gone has left it, take it out of spares=",
+                self._balancer,
+                address,
             )
         self._shares = Shares(Ejection(max_out))
         self._plan: dict[str, Share] = {}
@@ -132,7 +142,7 @@ class LoadBalancerResource(Resource):
         reading = self._balancer.read()
         elapsed = now - self._time
         self._custody.notice(reading)
-        seen = self._observe(reading, elapsed) if elapsed > 0.0 else {}
+        seen = observed(self._roster.members(), reading, self._last, elapsed) if elapsed > 0.0 else {}
         self._last, self._time = reading, now
         if seen:
             self._plan = self._shares.step(seen, elapsed)
@@ -143,7 +153,8 @@ class LoadBalancerResource(Resource):
             if self.steers_while_measuring:
                 self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
                 self._roster.weigh(self._plan)
-        return ResourceState.from_demand(self._size * self._utilisation(seen), size=float(self._size))
+        demand = self._size * utilisation(seen, self._shares.capacities)
+        return ResourceState.from_demand(demand, size=float(self._size))
 
     def apply_control(self, new_size: int) -> None:
         """Use `new_size` back ends: the fastest, spares last; those that leave are drained first.
@@ -225,7 +236,11 @@ class LoadBalancerResource(Resource):
         }
         taken: dict[str, object] = {
             "weights": {name: weight for name, weight in weights.items() if weight},
-            "added": [self._balancer.name_of(address) for address in self._spares],
+            "added": [
+                self._balancer.name_of(address)
+                for address in self._spares
+                if address not in self._there_already()
+            ],
             "balancer": self._balancer.snapshot(),
         }
         self._taken = taken
@@ -252,6 +267,11 @@ class LoadBalancerResource(Resource):
         self._custody.put_back(snapshot["weights"], snapshot["added"])
         self._begin_anew()
 
+    def _there_already(self) -> list[str]:
+        """Spares that are back ends and that we have not added."""
+        there = self._custody.original.keys() - self._custody.added
+        return [address for address in self._spares if self._balancer.name_of(address) in there]
+
     def _begin_anew(self) -> None:
         self._shares = Shares(Ejection(self._max_out))
         self._plan = {}
@@ -268,32 +288,6 @@ class LoadBalancerResource(Resource):
 
     def __repr__(self) -> str:
         return f"<LoadBalancerResource: {self._size} back ends of {self._balancer!r}>"
-
-    # ---- measuring ------------------------------------------------------------------------------
-
-    def _observe(self, reading: Reading, elapsed: float) -> dict[str, Observation]:
-        seen = {}
-        for name in self._roster.members():
-            now, last = reading.back_ends[name], self._last.back_ends.get(name)
-            if last is None or now.started < last.started or now.ended < last.ended:
-                last = now  # new, or its counters began again: nothing is known of this interval
-            seen[name] = Observation(
-                rate=(now.started - last.started) / elapsed,
-                ended=(now.ended - last.ended) / elapsed,
-                failures=max(0, now.failed - last.failed) / elapsed,
-                in_flight=now.in_flight,
-                up=now.up,
-            )
-        return seen
-
-    def _utilisation(self, seen: dict[str, Observation]) -> float:
-        capacities = self._shares.capacities
-        if capacities:
-            return sum(one.rate for one in seen.values()) / sum(capacities.values())
-        if not seen:
-            return 0.0
-        # As long as no capacity is known: N requests under way mean N/(1 + N) of an M/M/1 server.
-        return sum(one.in_flight / (1.0 + one.in_flight) for one in seen.values()) / len(seen)
 
 
 def _give_back_quietly(custody: Custody) -> None:

@@ -79,11 +79,12 @@ class Roster:
         typical = median_high([self._custody.ordered[name] for name in self.members()] or [FULL_WEIGHT])
         waiting = [name for name in self._custody.original if name in self._idle and self._custody.own(name)]
         joining = sorted(waiting, key=lambda name: not _usable(name, reading))[:count]
-        while len(joining) < count and self._spares:
-            address = self._spares.pop(0)
-            name = self._custody.balancer.name_of(address)
-            self._addresses[name] = address
-            self._idle.add(name)  # until it has its weight
+        # What is there already is not ours to add, and so not to take out.
+        free = [address for address in self._spares if self._name(address) not in self._custody.original]
+        for address in free[: max(0, count - len(joining))]:
+            self._spares.remove(address)
+            self._addresses[self._name(address)] = address
+            self._idle.add(self._name(address))  # until it has its weight
             joining.append(self._custody.add(address))
         if joining:
             self._order(
@@ -162,6 +163,9 @@ class Roster:
         self._idle.clear()
         self._spares.extend(self._addresses.values())
         self._addresses.clear()
+
+    def _name(self, address: str) -> str:
+        return self._custody.balancer.name_of(address)
 
     def _weights(self, plan: Mapping[str, Share]) -> dict[str, int]:
         custody = self._custody

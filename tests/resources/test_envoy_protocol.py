@@ -13,6 +13,7 @@ import pytest
 from quantum_control.core.errors import ActuatorError, SensorError
 from quantum_control.resources.custody import Custody
 from quantum_control.resources.envoy import Envoy
+from quantum_control.resources.loadbalancer import LoadBalancerResource
 
 
 def endpoint(port, **more):
@@ -217,3 +218,16 @@ def test_a_fresh_process_puts_the_file_back_without_envoy(admin, custody, envoy,
     fresh.recall(snapshot)
     Custody(fresh).put_back({"127.0.0.1:1": 1, "127.0.0.1:2": 1}, [])
     assert eds.read_text() == snapshot["file"]
+
+
+def test_a_spare_that_is_an_endpoint_already_stays_in_the_file(envoy, eds):
+    found = eds.read_bytes()
+    resource = LoadBalancerResource(balancer=envoy, spares=["127.0.0.1:2"], min_backends=1)
+    kept = resource.snapshot()
+    resource.apply_control(1)
+    with pytest.raises(ActuatorError, match="no spare"):
+        resource.apply_control(3)
+    resource.release()
+    assert eds.read_bytes() == found
+    LoadBalancerResource(balancer=envoy, min_backends=1).restore(kept)
+    assert eds.read_bytes() == found

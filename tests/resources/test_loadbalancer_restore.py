@@ -67,6 +67,34 @@ def test_back_ends_that_are_gone_or_were_kept_out_are_left_alone():
     assert balancer.weights == {"a": 0, "b": 100, "c": 100}
 
 
+def test_a_spare_that_is_a_back_end_already_is_told_and_never_taken_out(caplog):
+    balancer, clock = FakeBalancer({**CAPACITIES, "e:1": 160.0}), Clock()
+    found = balancer.weights
+    resource = process(balancer, clock, spares=["e:1", "f:1"])
+    assert "the spare e:1 is a back end already" in caplog.text
+    assert "f:1" not in caplog.text
+    assert resource.max_size == 6
+    kept = resource.snapshot()
+    assert kept["added"] == ["f:1"]
+    resource.apply_control(6)
+    assert balancer.back_ends.keys() == {*CAPACITIES, "e:1", "f:1"}
+    process(balancer, clock).restore(kept)
+    assert balancer.weights == found
+    resource.release()
+    assert balancer.weights == found
+
+
+def test_a_spare_that_somebody_adds_meanwhile_is_not_taken_out(caplog):
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    resource = process(balancer, clock, spares=["e:1"])
+    balancer.back_ends["e:1"] = balancer.back_ends["a"]
+    with pytest.raises(ActuatorError, match="there are 5 in use and no spare"):
+        resource.apply_control(6)
+    resource.apply_control(5)
+    resource.release()
+    assert balancer.weights == FOUND | {"e:1": 100}
+
+
 def test_what_cannot_be_put_back_is_told(left):
     balancer, clock, kept = left
     fresh = process(balancer, clock, spares=["e:1"])
