@@ -152,7 +152,7 @@ class LoadBalancerResource(Resource):
             }
             if self.steers_while_measuring:
                 self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
-                self._roster.weigh(self._plan)
+                self._roster.weigh(self._plan, self._shares.capacities)
         demand = self._size * utilisation(seen, self._shares.capacities)
         return ResourceState.from_demand(demand, size=float(self._size))
 

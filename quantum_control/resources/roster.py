@@ -14,6 +14,10 @@ from quantum_control.resources.custody import Custody
 LEAST = (Standing.TRIAL, Standing.DOWN)
 """Who has the weight 1 at least: one on trial, and one that is to start low when it is up again."""
 
+FEWEST_WEIGHED = 2
+"""Healthy back ends, of those in use, that have the weight 1 at least, however light the load: where the
+only one with a weight breaks down, every request would fail until the next step."""
+
 
 class Roster:
     """The back ends in our care: in use, kept out of use, and addresses that may be added.
@@ -44,8 +48,10 @@ class Roster:
         custody = self._custody
         return [name for name in custody.original if custody.own(name) and name not in self._idle]
 
-    def weigh(self, plan: Mapping[str, Share]) -> None:
+    def weigh(self, plan: Mapping[str, Share], capacities: Mapping[str, float]) -> None:
         """Order the weights that the shares mean, unless all changes are within the dead band.
+
+        The fastest FEWEST_WEIGHED of the healthy have one whatever their share.
 
         Raises
         ------
@@ -53,7 +59,7 @@ class Roster:
             The balancer did not take them.
         """
         ordered = self._custody.ordered
-        weights = {**self._weights(plan), **dict.fromkeys(self._idle, 0)}
+        weights = {**self._weights(plan, capacities), **dict.fromkeys(self._idle, 0)}
         changed = {
             name: weight
             for name, weight in weights.items()
@@ -167,7 +173,7 @@ class Roster:
     def _name(self, address: str) -> str:
         return self._custody.balancer.name_of(address)
 
-    def _weights(self, plan: Mapping[str, Share]) -> dict[str, int]:
+    def _weights(self, plan: Mapping[str, Share], capacities: Mapping[str, float]) -> dict[str, int]:
         custody = self._custody
         due = {name: plan[name] for name in self.members() if name in plan}
         if not due:
@@ -185,8 +191,10 @@ class Roster:
         if any(custody.foreign.values()):
             # The weight that somebody else has set means a share of what all weights add up to: keep that.
             scale = min(scale, sum(custody.ordered[name] for name in due))
+        healthy = [name for name, one in due.items() if one.standing is Standing.IN and not one.reason]
+        fastest = sorted(healthy, key=lambda name: capacities.get(name, 0.0), reverse=True)[:FEWEST_WEIGHED]
         return {
-            name: max(round(scale * one.share), 1 if one.standing in LEAST else 0)
+            name: max(round(scale * one.share), 1 if one.standing in LEAST or name in fastest else 0)
             for name, one in due.items()
         }
 

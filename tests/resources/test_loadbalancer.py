@@ -41,6 +41,23 @@ def test_faster_back_ends_get_more(resource, balancer, clock):
     assert max(weights.values()) == 256
 
 
+def test_at_light_load_the_second_fastest_keeps_a_weight(balancer, clock):
+    for name, capacity in (("a", 100.0), ("b", 10.0), ("c", 30.0), ("d", 20.0)):
+        balancer.capacities[name] = capacity
+    resource = LoadBalancerResource(balancer=balancer, clock=clock)
+    seen = []
+    for _ in range(80):
+        run(resource, balancer, clock, 1, rate=20.0)
+        seen.append(balancer.weights)
+    assert balancer.weights["a"] == 256
+    assert balancer.weights["c"] == 1
+    assert {"b": 0, "d": 0}.items() <= balancer.weights.items()
+    assert all(sum(weight > 0 for weight in weights.values()) >= 2 for weights in seen)
+    balancer.set("a", up=False)
+    run(resource, balancer, clock, 1, rate=20.0)
+    assert balancer.weights["c"] >= 1
+
+
 def test_the_size_is_the_number_in_use_and_the_demand_the_number_filled(resource, balancer, clock):
     state = run(resource, balancer, clock, 60)
     assert state.size == 4.0
