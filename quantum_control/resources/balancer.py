@@ -144,6 +144,7 @@ def open_balancer(url: str) -> Balancer:
     ------
     ConfigError
         The URL is of no known form, lacks something, says something unknown, or holds a password.
+        It is not repeated: whatever is in the wrong place might be one.
     """
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
@@ -156,50 +157,50 @@ def open_balancer(url: str) -> Balancer:
     if parts.scheme in ("haproxy+unix", "haproxy+tcp"):
         from quantum_control.resources.haproxy import HAProxy
 
-        backend = _options(url, parts, required=("backend",))["backend"]
+        backend = _options(parts, required=("backend",))["backend"]
         if parts.scheme == "haproxy+unix":
-            return HAProxy(backend, path=_path(url, parts))
-        return HAProxy(backend, address=_address(url, parts))
+            return HAProxy(backend, path=_path(parts))
+        return HAProxy(backend, address=_address(parts))
     if parts.scheme == "envoy+http":
         from quantum_control.resources.envoy import Envoy
 
-        options = _options(
-            url, parts, ("cluster", "eds"), optional=("authorization_env", "authorization_file")
-        )
-        return Envoy(_address(url, parts), **options)
+        options = _options(parts, ("cluster", "eds"), optional=("authorization_env", "authorization_file"))
+        return Envoy(_address(parts), **options)
     if parts.scheme == "nginx+file":
         from quantum_control.resources.nginx import Nginx
 
-        options = _options(url, parts, required=("log", "pid"))
-        return Nginx(_path(url, parts), options["log"], options["pid"])
+        options = _options(parts, required=("log", "pid"))
+        return Nginx(_path(parts), options["log"], options["pid"])
     known = ("haproxy+unix", "haproxy+tcp", "envoy+http", "nginx+file")
-    raise ConfigError(f"{unknown_name('balancer URL scheme', parts.scheme, known)}, in {url!r}")
+    raise ConfigError(unknown_name("balancer URL scheme", parts.scheme, known))
 
 
-def _options(
-    url: str, parts: SplitResult, required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> dict[str, str]:
+def _options(parts: SplitResult, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, str]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options:
         if name not in (*required, *optional):
-            raise ConfigError(f"{unknown_name('option', name, (*required, *optional))}, in {url!r}")
+            unknown = unknown_name("option", name, (*required, *optional))
+            raise ConfigError(f"{unknown}, in the URL of a {parts.scheme} balancer")
     for name in required:
         if not options.get(name):
-            raise ConfigError(f"{url!r} lacks {name}=; write {parts.scheme}:...?{'=...&'.join(required)}=...")
+            raise ConfigError(
+                f"the URL of a {parts.scheme} balancer lacks {name}=;"
+                f" write {parts.scheme}:...?{'=...&'.join(required)}=..."
+            )
     return options
 
 
-def _path(url: str, parts: SplitResult) -> str:
+def _path(parts: SplitResult) -> str:
     if parts.netloc or not parts.path.startswith("/"):
-        raise ConfigError(f"{url!r}: write three slashes before an absolute path, {parts.scheme}:///path")
+        raise ConfigError(f"write three slashes before an absolute path, {parts.scheme}:///path")
     return parts.path
 
 
-def _address(url: str, parts: SplitResult) -> tuple[str, int]:
+def _address(parts: SplitResult) -> tuple[str, int]:
     try:
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{url!r}: {error}") from error
+    except ValueError:
+        host, port = None, None
     if not host or port is None or parts.path not in ("", "/"):
-        raise ConfigError(f"{url!r}: write {parts.scheme}://host:port, without a path")
+        raise ConfigError(f"write {parts.scheme}://host:port, the port as a number, and without a path")
     return host, port
