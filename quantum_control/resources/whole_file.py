@@ -10,7 +10,8 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes) -> None:
     """Move a new file with this content into the place of `path`, which exists.
 
-    It has the mode of the old one, and as far as privilege allows its owner.
+    It has the mode of the old one, and as far as privilege allows its owner. A
+    symbolic link stays one: what it leads to is replaced, in its own directory.
 
     Raises
     ------
@@ -19,6 +20,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     temporary = ""
     try:
+        path = path.resolve(strict=True)
         status = path.stat()
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".quantum-control-", delete=False) as file:
             temporary = file.name
