@@ -23,12 +23,16 @@ from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
 from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.listening import PROC
 from quantum_control.resources.whole_file import replace_file
 
 SERVER = re.compile(r"^\s*server\s+(?P<name>[^\s;]+)(?P<rest>[^;]*);", re.MULTILINE)
 WEIGHT = re.compile(r"\s+weight=(\d+)\b")
 DOWN = re.compile(r"\s+down\b")
 SPARE = re.compile(r"\s+backup\b")
+
+MASTER = b"nginx: master process"
+"""What nginx's master calls itself among the processes."""
 
 MOST_READ = 8_000_000
 """Bytes of log read at once; what is older is passed over."""
@@ -47,18 +51,26 @@ class Nginx(Balancer):
         File with the process id of nginx's master.
     clock
         Seconds.
+    proc
+        Where processes are looked up.
     """
 
     dead_band = 0.25  # a reload starts new workers
     outlives_boot = True
 
     def __init__(
-        self, upstream: str, log: str, pid: str, clock: Callable[[], float] = time.monotonic
+        self,
+        upstream: str,
+        log: str,
+        pid: str,
+        clock: Callable[[], float] = time.monotonic,
+        proc: Path = PROC,
     ) -> None:
         self._upstream = Path(upstream)
         self._log = Path(log)
         self._pid = Path(pid)
         self._clock = clock
+        self._proc = proc
         self._found: str | None = None  # the file as it was found, put back to the byte
         self._time = clock()
         self._offset = -1  # in the log; below 0 before the first reading
@@ -114,13 +126,20 @@ class Nginx(Balancer):
             raise ActuatorError(f"{self!r} has no server {', '.join(missing)} any more; nothing was changed")
         self._replace(SERVER.sub(lambda match: _line(match, weights), before))
         try:
-            os.kill(int(self._pid.read_text()), signal.SIGHUP)
+            os.kill(self._master(), signal.SIGHUP)
         except (OSError, ValueError) as error:
             self._replace(before)
             raise ActuatorError(
                 f"{self!r}: nginx cannot be told to reload by {self._pid}: {error}. The file is as it was;"
                 " is nginx running, and may this process signal it?"
             ) from error
+
+    def _master(self) -> int:
+        """Process id of nginx's master; what is in the file of one that is gone may be anybody's by now."""
+        pid = int(self._pid.read_text())
+        if MASTER not in (self._proc / str(pid) / "cmdline").read_bytes():
+            raise ValueError(f"process {pid} is no nginx master")
+        return pid
 
     def snapshot(self) -> dict[str, object]:
         """The file as it was found."""

@@ -20,11 +20,22 @@ server 10.0.0.4:80 backup;
 """
 
 
+def process(place, pid, command):
+    (place / "proc" / str(pid)).mkdir(parents=True)
+    (place / "proc" / str(pid) / "cmdline").write_bytes(command)
+
+
+def adapter(place, **more):
+    paths = (str(place / name) for name in ("app.upstream", "log", "pid"))
+    return Nginx(*paths, proc=place / "proc", **more)
+
+
 @pytest.fixture
 def place(tmp_path):
     (tmp_path / "app.upstream").write_text(SERVERS)
     (tmp_path / "log").write_text("10.0.0.1:80|200|0.500\n")
     (tmp_path / "pid").write_text("1234\n")
+    process(tmp_path, 1234, b"nginx: master process /usr/sbin/nginx -g daemon off;\0")
     return tmp_path
 
 
@@ -35,7 +46,7 @@ def now():
 
 @pytest.fixture
 def nginx(place, now):
-    return Nginx(str(place / "app.upstream"), str(place / "log"), str(place / "pid"), clock=lambda: now[0])
+    return adapter(place, clock=lambda: now[0])
 
 
 @pytest.fixture
@@ -117,12 +128,15 @@ def test_what_is_missing_is_told(nginx, place):
         nginx.write({"10.0.0.1:80": 5})
 
 
-@pytest.mark.parametrize("pid", ["", "no number", "999999999"])
-def test_a_master_that_cannot_be_told_leaves_the_file_as_it_was(nginx, place, pid):
+@pytest.mark.parametrize("pid", ["", "no number", "999999999", "77", "78", "0", "-1"])
+def test_a_master_that_cannot_be_told_leaves_the_file_as_it_was(nginx, place, pid, signals):
+    process(place, 77, b"/usr/bin/postgres\0-D\0/var/lib\0")  # what a stale pid file may lead to
+    process(place, 78, b"nginx: worker process\0")
     (place / "pid").write_text(pid)
     with pytest.raises(ActuatorError, match="cannot be told to reload"):
         nginx.write({"10.0.0.1:80": 5})
     assert (place / "app.upstream").read_text() == SERVERS
+    assert signals == []
 
 
 def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signals):
@@ -131,7 +145,7 @@ def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signal
     found = upstream.read_bytes()
 
     def process():
-        nginx = Nginx(str(upstream), str(place / "log"), str(place / "pid"))
+        nginx = adapter(place)
         nginx.read()
         return nginx
 
