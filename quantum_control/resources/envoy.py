@@ -19,6 +19,7 @@ from typing import Any
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
 from quantum_control.resources.envoy_endpoints import (
+    DRAINED,
     endpoint_name,
     endpoint_weight,
     endpoints,
@@ -96,7 +97,7 @@ class Envoy(Balancer):
         for name, endpoint in endpoints(self._load(), self._cluster):
             weight = endpoint_weight(endpoint)
             host = hosts.get(name)
-            if host is None or (weight and weight != host.get("weight", 1)):
+            if host is None or not _taken_up(weight, host):
                 behind.append(name)
             if host is None:
                 back_ends[name] = BackEnd(weight, 0, 0, 0, 0, up=False)
@@ -259,6 +260,12 @@ class Envoy(Balancer):
                 f"{self!r}: Envoy has no cluster of this name; it has {', '.join(clusters) or 'none'}"
             )
         return hosts
+
+
+def _taken_up(weight: int, host: Mapping[str, Any]) -> bool:
+    """Whether what Envoy says of a host is what the file asks for; 0 is drained."""
+    drained = host.get("health_status", {}).get("eds_health_status") in DRAINED
+    return drained if weight == 0 else not drained and weight == host.get("weight", 1)
 
 
 def _secret(variable: str, file: str) -> str:

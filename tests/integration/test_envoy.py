@@ -160,12 +160,13 @@ def test_a_weight_changed_by_hand_is_noticed_and_left_alone(servers, envoy, capl
     assert weights(open_balancer(envoy.url)) == dict.fromkeys(servers.addresses, 1) | {edited: 3}
 
 
-def test_a_file_that_envoy_does_not_take_up_is_told(servers, envoy):
+@pytest.mark.parametrize("changed", [{"load_balancing_weight": 9}, {"health_status": "DRAINING"}])
+def test_a_file_that_envoy_does_not_take_up_is_told(servers, envoy, changed):
     # Envoy watches for files moved into place; this one is written in place, behind its back.
     balancer = open_balancer(envoy.url)
     balancer.read()
     document = json.loads(envoy.eds.read_text())
-    document["resources"][0]["endpoints"][0]["lb_endpoints"][0]["load_balancing_weight"] = 9
+    document["resources"][0]["endpoints"][0]["lb_endpoints"][0].update(changed)
     envoy.eds.write_text(json.dumps(document))
     for _ in range(3):
         balancer.read()

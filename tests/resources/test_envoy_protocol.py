@@ -93,6 +93,34 @@ def test_a_host_says_what_it_means(admin, envoy, eds):
     assert not two.up
 
 
+DRAINING = {"eds_health_status": "DRAINING"}
+
+
+@pytest.mark.parametrize(
+    ("ordered", "said"),
+    [
+        ({"health_status": "DRAINING"}, host(1)),
+        ({}, host(1, health=DRAINING)),
+        ({"load_balancing_weight": 9}, host(1)),
+        ({"load_balancing_weight": 9}, host(3)),
+    ],
+)
+def test_what_envoy_does_not_take_up_is_told_a_mere_drain_too(admin, envoy, eds, ordered, said):
+    eds.write_text(json.dumps(document(endpoint(1, **ordered), endpoint(2, health_status="UNHEALTHY"))))
+    admin.body = clusters(said, host(2, health={"eds_health_status": "UNHEALTHY"}))
+    for _ in range(3):
+        envoy.read()
+    with pytest.raises(SensorError, match=r"has not taken up the endpoints of 127\.0\.0\.1:1\."):
+        envoy.read()
+
+
+def test_a_drain_that_envoy_has_taken_up_is_no_trouble(admin, envoy, eds):
+    eds.write_text(json.dumps(document(endpoint(1, health_status="DRAINING"), endpoint(2))))
+    admin.body = clusters(host(1, health=DRAINING), host(2))
+    for _ in range(10):
+        assert envoy.read().back_ends["127.0.0.1:1"].weight == 0
+
+
 def test_an_answer_cut_short_is_told(admin, envoy):
     admin.cut = 10
     with pytest.raises(SensorError, match="IncompleteRead"):
