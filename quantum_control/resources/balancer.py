@@ -104,8 +104,10 @@ class Balancer(ABC):
             )
         for address in addresses:
             host, _, port = address.rpartition(":")
-            if not host or not port.isdecimal():
-                raise ConfigError(f"the spare {address!r} is no address; write host:port")
+            if not host or not port.isdecimal() or (":" in host and host[0] + host[-1] != "[]"):
+                raise ConfigError(
+                    f"the spare {address!r} is no address; write host:port, or [host]:port for IPv6"
+                )
 
     def name_of(self, address: str) -> str:
         """Name that `add` gives to the server at `address`."""
@@ -132,11 +134,16 @@ class Balancer(ABC):
         raise ConfigError(f"{self!r} cannot remove {name!r}: no back ends can be removed here")
 
 
+def host_port(host: str, port: int) -> str:
+    """Write an address as in a URL: "host:port", an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def open_balancer(url: str) -> Balancer:
     """Make the balancer that `url` means; nothing is connected or read yet.
 
     haproxy+unix:///run/haproxy/admin.sock?backend=app
-    haproxy+tcp://127.0.0.1:9999?backend=app
+    haproxy+tcp://127.0.0.1:9999?backend=app, or with [::1] as the host
     envoy+http://127.0.0.1:9901?cluster=app&eds=/etc/envoy/eds.json
     nginx+file:///etc/nginx/app.upstream?log=/var/log/nginx/app.log&pid=/run/nginx.pid
 
@@ -146,7 +153,12 @@ def open_balancer(url: str) -> Balancer:
         The URL is of no known form, lacks something, says something unknown, or holds a password.
         It is not repeated: whatever is in the wrong place might be one.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError(
+            "the URL of the balancer has no host that makes sense; write [::1] for IPv6"
+        ) from None
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
             f"the URL of a {parts.scheme} balancer holds a user or a password; take them out,"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
-from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading, host_port
 from quantum_control.resources.envoy_endpoints import (
     DRAINED,
     endpoint_name,
@@ -81,7 +81,7 @@ class Envoy(Balancer):
         self._behind = 0  # readings in a row in which Envoy had not taken up the file
 
     def __repr__(self) -> str:
-        return f"Envoy(cluster {self._cluster!r} at {':'.join(map(str, self._admin))}, {self._path})"
+        return f"Envoy(cluster {self._cluster!r} at {host_port(*self._admin)}, {self._path})"
 
     def read(self) -> Reading:
         """Weights from the endpoint file, the rest from `/clusters`.
@@ -155,7 +155,9 @@ class Envoy(Balancer):
         host, _, port = address.rpartition(":")
         document = self._load_to_write()
         added = {
-            "endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}},
+            "endpoint": {
+                "address": {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+            },
             "health_status": "DRAINING",
         }
         self._health[address] = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from quantum_control.resources.balancer import host_port
+
 DRAINED = ("DRAINING", "UNHEALTHY", "TIMEOUT")
 """`health_status` of an endpoint that gets no new requests."""
 
@@ -47,9 +49,9 @@ def endpoint_name(endpoint: dict[str, Any]) -> str:
 
 
 def host_name(holder: dict[str, Any]) -> str:
-    """Host and port of what holds an address."""
+    """Host and port of what holds an address, an IPv6 host in brackets."""
     address = holder["address"]["socket_address"]
-    return f"{address['address']}:{address['port_value']}"
+    return host_port(address["address"], address["port_value"])
 
 
 def endpoint_weight(endpoint: dict[str, Any]) -> int:

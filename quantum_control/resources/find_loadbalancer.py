@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from quantum_control.core.discovery import Found
+from quantum_control.resources.balancer import host_port
 from quantum_control.resources.listening import PROC, Listener, listeners
 
 KIND = "loadbalancer"
 
 STATS_SOCKET = re.compile(r"^\s*stats\s+socket\s+(?P<where>\S+)(?P<rest>.*)$", re.MULTILINE)
 BACKEND = re.compile(r"^\s*(?:backend|listen)\s+(?P<name>\S+)", re.MULTILINE)
-TCP = re.compile(r"^(?:ipv4@|ipv6@)?(?P<host>[^@/]*):(?P<port>\d+)$")
+TCP = re.compile(r"^(?:ipv4@|ipv6@)?\[?(?P<host>[^@/\[\]]*)\]?:(?P<port>\d+)$")
+
+ANY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read
+"""Where to reach what listens everywhere."""
 
 
 def find(proc: Path = PROC) -> Iterator[Found]:
@@ -46,8 +50,8 @@ def _haproxy(listener: Listener, proc: Path) -> Iterator[Found]:
 def _socket_url(where: str) -> str:
     match = TCP.match(where)
     if match:
-        host = match["host"] if match["host"] not in ("", "*", "0.0.0.0") else "127.0.0.1"  # noqa: S104 - read
-        return f"haproxy+tcp://{host}:{match['port']}"
+        host = ANY.get(match["host"], match["host"])
+        return f"haproxy+tcp://{host_port(host, int(match['port']))}"
     return f"haproxy+unix://{where.removeprefix('unix@')}"
 
 
@@ -58,7 +62,8 @@ def _envoy(listener: Listener, proc: Path) -> Iterator[Found]:
     try:
         configuration = json.loads(text)
         admin = configuration["admin"]["address"]["socket_address"]
-        where = f"envoy+http://{admin['address']}:{admin['port_value']}"
+        host = ANY.get(admin["address"], admin["address"])
+        where = f"envoy+http://{host_port(host, admin['port_value'])}"
         clusters = configuration["static_resources"]["clusters"]
         watched = {name: path for name, path in map(_eds, clusters) if path}
     except (ValueError, KeyError, TypeError):

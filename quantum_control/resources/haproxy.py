@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
-from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading, host_port
 
 TIMEOUT = 2.0
 """Seconds for a connection, and for each part of an answer; it answers within a millisecond."""
@@ -65,7 +65,7 @@ class HAProxy(Balancer):
         self._maintained: set[str] = set()  # and the ones in maintenance by order
 
     def __repr__(self) -> str:
-        where = self._target if isinstance(self._target, str) else ":".join(map(str, self._target))
+        where = self._target if isinstance(self._target, str) else host_port(*self._target)
         return f"HAProxy(backend {self._backend!r} at {where})"
 
     def read(self) -> Reading:
@@ -121,7 +121,7 @@ class HAProxy(Balancer):
 
     def name_of(self, address: str) -> str:
         """Names of servers have no colon."""
-        return "qc-" + address.replace(":", "-")
+        return "qc-" + address.replace("[", "").replace("]", "").replace(":", "-")
 
     def add(self, address: str) -> str:
         """Add a server (`add server`), in the state drain in place of the maintenance that it comes in."""
@@ -206,12 +206,9 @@ class HAProxy(Balancer):
         return [block.strip("\n") for block in blocks]
 
     def _exchange(self, line: str) -> str:
-        unix = isinstance(self._target, str)
         chunks = []
         try:
-            with socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM) as connection:
-                connection.settimeout(TIMEOUT)
-                connection.connect(self._target)
+            with _connected(self._target) as connection:
                 connection.sendall(line.encode() + b"\n")
                 while chunk := connection.recv(65536):
                     chunks.append(chunk)
@@ -236,6 +233,20 @@ class HAProxy(Balancer):
                     f"{self!r} ({self._version}): a row is cut short: {_start(separator.join(fields))}"
                 )
             yield dict(zip(header, fields, strict=True))
+
+
+def _connected(target: str | tuple[str, int]) -> socket.socket:
+    """Connect to the path of a unix socket, or to a host and a port, by IPv6 or IPv4."""
+    if not isinstance(target, str):
+        return socket.create_connection(target, TIMEOUT)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(TIMEOUT)
+        connection.connect(target)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _start(text: str) -> str:

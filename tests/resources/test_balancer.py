@@ -15,6 +15,7 @@ from quantum_control.resources.balancer import open_balancer
     [
         ("haproxy+unix:///run/a.sock?backend=app", "HAProxy(backend 'app' at /run/a.sock)"),
         ("haproxy+tcp://127.0.0.1:9999?backend=app", "HAProxy(backend 'app' at 127.0.0.1:9999)"),
+        ("haproxy+tcp://[::1]:9999?backend=app", "HAProxy(backend 'app' at [::1]:9999)"),
         (
             "envoy+http://127.0.0.1:9901?cluster=app&eds=/e.json",
             "Envoy(cluster 'app' at 127.0.0.1:9901, /e.json)",
@@ -36,6 +37,7 @@ def test_each_form_opens_its_balancer(url, what):
         ("haproxy+unix:///a?backend=app/s1", "name of a backend"),
         ("haproxy+tcp://127.0.0.1?backend=app", "host:port"),
         ("haproxy+tcp://127.0.0.1:x?backend=app", "[Pp]ort"),
+        ("haproxy+tcp://[::1:9999?backend=app", "for IPv6"),
         ("envoy+http://127.0.0.1:9901?cluster=app", "lacks eds="),
         ("envoy+http://127.0.0.1:9901/clusters?cluster=app&eds=/e", "without a path"),
         ("nginx+file:///a?log=/l", "lacks pid="),

@@ -248,6 +248,17 @@ def test_a_fresh_process_puts_the_file_back_without_envoy(admin, custody, envoy,
     assert eds.read_text() == snapshot["file"]
 
 
+def test_a_spare_at_an_ipv6_address_is_added_as_envoy_writes_it(envoy, eds):
+    envoy.read()
+    assert envoy.add("[::1]:80") == "[::1]:80"
+    added = json.loads(eds.read_text())["resources"][0]["endpoints"][0]["lb_endpoints"][-1]
+    assert added["endpoint"]["address"]["socket_address"] == {"address": "::1", "port_value": 80}
+    assert envoy.read().back_ends["[::1]:80"].weight == 0
+    envoy.write({"[::1]:80": 5})
+    assert envoy.remove("[::1]:80")
+    assert "::1" not in eds.read_text()
+
+
 def test_a_spare_that_is_an_endpoint_already_stays_in_the_file(envoy, eds):
     found = eds.read_bytes()
     resource = LoadBalancerResource(balancer=envoy, spares=["127.0.0.1:2"], min_backends=1)

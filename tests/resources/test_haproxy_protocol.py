@@ -24,14 +24,11 @@ STATE = (
 WHOLE = f"{INFO}\n{STAT}\n{STATE}\n"
 
 
-@pytest.fixture
-def haproxy(tmp_path):
-    """An adapter, and a function that scripts the answers to come; the last one is repeated."""
-    path = str(tmp_path / "admin.sock")
+@contextlib.contextmanager
+def scripted(listener):
+    """What is asked of a listener, and a function that scripts its answers; the last one is repeated."""
     script = [WHOLE]
     asked = []
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
     listener.listen()
 
     def serve():
@@ -48,10 +45,36 @@ def haproxy(tmp_path):
     def answers(*texts):
         script[:] = texts
 
-    yield HAProxy("app", path=path), answers, asked
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(10.0)
+    try:
+        yield answers, asked
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10.0)
+
+
+@pytest.fixture
+def haproxy(tmp_path):
+    """An adapter, a function that scripts the answers to come, and what is asked."""
+    path = str(tmp_path / "admin.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    with scripted(listener) as (answers, asked):
+        yield HAProxy("app", path=path), answers, asked
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_it_is_asked_by_ipv4_and_ipv6(family, host):
+    listener = socket.socket(family)
+    try:
+        listener.bind((host, 0))
+    except OSError as error:
+        listener.close()
+        pytest.skip(f"this machine has no {host}: {error}")
+    with scripted(listener) as (_, asked):
+        balancer = HAProxy("app", address=(host, listener.getsockname()[1]))
+        assert balancer.read().run == "42"
+        assert len(asked) == 1
 
 
 def test_a_row_says_what_it_means(haproxy):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quantum_control.resources import find_connections, find_loadbalancer
+from quantum_control.resources.balancer import open_balancer
 from quantum_control.resources.listening import Place, listeners
 
 TCP = """\
@@ -90,6 +91,25 @@ def test_a_haproxy_is_described_by_its_configuration(proc, tmp_path):
         "haproxy+tcp://127.0.0.1:9999?backend=app",
         "haproxy+tcp://127.0.0.1:9999?backend=shop",
     ]
+
+
+@pytest.mark.parametrize(
+    ("socket", "url"),
+    [
+        ("ipv6@::1:9999", "haproxy+tcp://[::1]:9999"),
+        ("ipv6@[::1]:9999", "haproxy+tcp://[::1]:9999"),
+        (":::9999", "haproxy+tcp://[::1]:9999"),
+        ("*:9999", "haproxy+tcp://127.0.0.1:9999"),
+        (":9999", "haproxy+tcp://127.0.0.1:9999"),
+    ],
+)
+def test_a_haproxy_is_found_wherever_it_listens(proc, tmp_path, socket, url):
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(f"global\n  stats socket {socket} level admin\nbackend app\n")
+    process(proc, 7, "haproxy", f"haproxy -f {configuration}", [11])
+    (one,) = find_loadbalancer.find(proc)
+    assert one.options["url"] == f"{url}?backend=app"
+    assert "[::1]" not in url or "[::1]:9999" in repr(open_balancer(one.options["url"]))
 
 
 @pytest.mark.parametrize("program", ["haproxy", "envoy"])

@@ -223,6 +223,7 @@ def test_an_order_that_got_there_although_it_failed_is_no_other_hand(resource, b
         ({"min_backends": 3, "max_backends": 2}, "1 <= min <= max"),
         ({"max_backends": 9}, "there are 4 back ends and 0 spares"),
         ({"spares": ["here"]}, "host:port"),
+        ({"spares": ["::1:80"]}, "for IPv6"),
         ({"max_out": 2.0}, "max_out"),
         ({"url": "haproxy+unix:///x?backend=app"}, "either url= or balancer="),
     ],
