@@ -8,7 +8,11 @@ from typing import Any
 from quantum_control.resources.balancer import host_port
 
 DRAINED = ("DRAINING", "UNHEALTHY", "TIMEOUT")
-"""`health_status` of an endpoint that gets no new requests."""
+"""`health_status` of an endpoint that gets no new requests.
+
+We order DRAINING: since Envoy 1.30 that is left out of its panic threshold, past which it sends to all of
+them; UNHEALTHY counts towards it.
+"""
 
 
 def localities(document: Any, cluster: str) -> list[dict[str, Any]]:

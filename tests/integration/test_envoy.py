@@ -88,6 +88,22 @@ def test_no_request_is_lost_through_changes_of_weight(servers, envoy):
     assert {answer.status for answer in answers} == {200}
 
 
+def test_however_few_are_in_use_drained_ones_get_nothing(servers, envoy):
+    # Where endpoints are unhealthy in its eyes Envoy sends to all of them, if more than half are.
+    balancer = open_balancer(envoy.url)
+    balancer.read()
+    drained = dict.fromkeys(servers.addresses[:4], 0)
+    balancer.write(drained)
+    assert taken_up(balancer, drained)
+    before = balancer.read().back_ends
+    answers = under_load(envoy.port, 100.0, 100, lambda _: False, INTERVAL)
+    assert {answer.status for answer in answers} == {200}
+    after = balancer.read().back_ends
+    got = {name: one.started - before[name].started for name, one in after.items()}
+    assert sum(got.values()) == 100
+    assert not any(got[name] for name in drained)
+
+
 def test_a_stalled_back_end_gets_nothing_after_two_intervals(servers, envoy):
     resource = LoadBalancerResource(envoy.url)
     steps = Steps(resource, open_balancer(envoy.url))
