@@ -81,32 +81,23 @@ class HAProxy(Balancer):
                 f"{self!r}: `show info` names no Pid and Version; is this a HAProxy? {_start(info)}"
             )
         self._version = facts["Version"]
-        if state.startswith("Can't find backend"):
-            raise SensorError(f"{self!r} has no backend of this name; `show backend` lists them")
-        states = {row["srv_name"]: row for row in self._rows(state.partition("\n")[2], " ", STATE)}
+        states = self._states(state)
         servers = {}
-        self._drained, self._maintained = set(), set()
         for row in self._rows(stat, ",", STAT):
             name = row["svname"]
             if name not in states:
                 raise SensorError(f"{self!r} came and went while it was read: no state of server {name!r}")
-            admin, weight = int(states[name]["srv_admin_state"]), int(states[name]["srv_uweight"])
-            if admin & DRAIN:
-                self._drained.add(name)
-                weight = 0
-            if admin & BY_ORDER:
-                self._maintained.add(name)
+            down = int(states[name]["srv_admin_state"]) & MAINTENANCE or states[name]["srv_op_state"] == "0"
             started, running = int(row["stot"] or 0), int(row["scur"] or 0)
             servers[name] = BackEnd(
-                weight=weight,
+                weight=self._weights[name],
                 started=started,
                 ended=started - running,
                 failed=sum(int(row[key] or 0) for key in ("hrsp_5xx", "econ", "eresp")),
                 in_flight=running + int(row["qcur"] or 0),
-                up=not admin & MAINTENANCE and states[name]["srv_op_state"] != "0",
+                up=not down,
                 spare=row["bck"] == "1",
             )
-        self._weights = {name: server.weight for name, server in servers.items()}
         return Reading(servers, run=facts["Pid"])
 
     def write(self, weights: Mapping[str, int]) -> None:
@@ -147,6 +138,22 @@ class HAProxy(Balancer):
 
     # ---- the protocol ---------------------------------------------------------------------------
 
+    def _states(self, answer: str) -> dict[str, dict[str, str]]:
+        """Rows of `show servers state` by server; what they say of weights and orders is remembered."""
+        if answer.startswith("Can't find backend"):
+            raise SensorError(f"{self!r} has no backend of this name; `show backend` lists them")
+        rows = {row["srv_name"]: row for row in self._rows(answer.partition("\n")[2], " ", STATE)}
+        admin = {name: int(row["srv_admin_state"]) for name, row in rows.items()}
+        self._drained = {name for name, bits in admin.items() if bits & DRAIN}
+        self._maintained = {name for name, bits in admin.items() if bits & BY_ORDER}
+        weights = {name: int(row["srv_uweight"]) for name, row in rows.items()}
+        self._weights = weights | dict.fromkeys(self._drained, 0)
+        return rows
+
+    def _read_back(self) -> None:
+        (state,) = self._ask(f"show servers state {self._backend}")
+        self._states(state)
+
     def _orders(self, name: str, weight: int) -> Iterable[str]:
         if not 0 <= weight <= FULL_WEIGHT:
             raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
@@ -161,14 +168,14 @@ class HAProxy(Balancer):
             yield f"{server} state ready"
 
     def _verify(self, weights: Mapping[str, int]) -> None:
-        self.read()
+        self._read_back()
         astray = {n: self._weights.get(n) for n, weight in weights.items() if self._weights.get(n) != weight}
         if astray:
             raise ActuatorError(f"{self!r} did not take the weights {dict(weights)}: it reports {astray}")
 
     def _undo(self, before: Mapping[str, int]) -> str:
         try:
-            self.read()
+            self._read_back()
             changed = {name: weight for name, weight in before.items() if self._weights.get(name) != weight}
             self._order(line for name, weight in changed.items() for line in self._orders(name, weight))
         except (ActuatorError, SensorError) as error:

@@ -22,6 +22,7 @@ STATE = (
     "3 s1 2 0 50\n3 s2 2 8 60\n"
 )  # fmt: skip
 WHOLE = f"{INFO}\n{STAT}\n{STATE}\n"
+READ_BACK = f"{STATE}\n"
 
 
 @contextlib.contextmanager
@@ -122,12 +123,21 @@ def test_something_else_on_the_socket_is_told(haproxy):
 def test_a_weight_that_is_not_taken_is_noticed_by_reading_back(haproxy):
     balancer, answers, asked = haproxy
     balancer.read()
-    answers("\n", WHOLE)
+    answers("\n", READ_BACK)
     with pytest.raises(
         ActuatorError, match=r"did not take the weights .* it reports \{'s1': 50\}; .* as they were"
     ):
         balancer.write({"s1": 77})
-    assert asked[1] == "set server app/s1 weight 77\n"
+    assert asked[1:3] == ["set server app/s1 weight 77\n", "show servers state app\n"]
+
+
+@pytest.mark.parametrize("length", range(len(READ_BACK)))
+def test_what_is_read_back_cut_short_is_not_believed(haproxy, length):
+    balancer, answers, _ = haproxy
+    balancer.read()
+    answers("\n", READ_BACK[:length], READ_BACK)
+    with pytest.raises(ActuatorError, match="as they were"):
+        balancer.write({"s1": 50})
 
 
 def test_weights_that_could_not_be_put_back_are_named(haproxy):
@@ -143,7 +153,7 @@ def test_weights_that_could_not_be_put_back_are_named(haproxy):
 def test_a_drained_server_is_made_ready_again_and_only_such_a_one(haproxy):
     balancer, answers, asked = haproxy
     balancer.read()
-    answers("\n\n\n", WHOLE.replace("s1 2 0 50", "s1 2 0 51").replace("s2 2 8 60", "s2 2 0 61"))
+    answers("\n\n\n", READ_BACK.replace("s1 2 0 50", "s1 2 0 51").replace("s2 2 8 60", "s2 2 0 61"))
     balancer.write({"s1": 51, "s2": 61})
     assert asked[1] == (
         "set server app/s1 weight 51; set server app/s2 weight 61; set server app/s2 state ready\n"
@@ -152,11 +162,10 @@ def test_a_drained_server_is_made_ready_again_and_only_such_a_one(haproxy):
 
 def test_of_a_server_in_maintenance_only_the_weight_is_set(haproxy):
     balancer, answers, asked = haproxy
-    maintained = WHOLE.replace("s1 2 0 50", "s1 0 1 50")
-    answers(maintained)
+    answers(WHOLE.replace("s1 2 0 50", "s1 0 1 50"))
     balancer.read()
     for weight in (0, 51):
-        answers("\n", maintained.replace("s1 0 1 50", f"s1 0 1 {weight}"))
+        answers("\n", READ_BACK.replace("s1 2 0 50", f"s1 0 1 {weight}"))
         balancer.write({"s1": weight})
     assert [line for line in asked if "set" in line] == [
         "set server app/s1 weight 0\n",
