@@ -83,7 +83,14 @@ class Roster:
             # A restart, or somebody else, has taken it out, or it was never taken in.
             self._spares.append(self._addresses.pop(name))
         typical = median_high([self._custody.ordered[name] for name in self.members()] or [FULL_WEIGHT])
-        waiting = [name for name in self._custody.original if name in self._idle and self._custody.own(name)]
+        # One that was added and is not usable is half in or half out: `tidy` takes it out.
+        waiting = [
+            name
+            for name in self._custody.original
+            if name in self._idle
+            and self._custody.own(name)
+            and (name not in self._custody.added or _usable(name, reading))
+        ]
         joining = sorted(waiting, key=lambda name: not _usable(name, reading))[:count]
         # What is there already is not ours to add, and so not to take out.
         free = [address for address in self._spares if self._name(address) not in self._custody.original]

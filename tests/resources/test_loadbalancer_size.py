@@ -102,6 +102,18 @@ def test_an_added_one_that_got_there_although_it_failed_is_used_by_the_next_try(
     assert len(balancer.back_ends) == 5
 
 
+def test_an_added_one_that_is_half_in_is_not_used(elastic, balancer, clock):
+    balancer.torn = True
+    with pytest.raises(ActuatorError, match="cut"):
+        elastic.apply_control(5)
+    balancer.torn = False
+    balancer.set("10.0.0.9:80", up=False)  # HAProxy takes a server in in maintenance
+    elastic.apply_control(5)
+    assert (balancer.weights["10.0.0.9:80"], balancer.weights["10.0.0.8:80"]) == (0, 10)
+    run(elastic, balancer, clock, 1)
+    assert list(balancer.back_ends) == [*CAPACITIES, "10.0.0.8:80"]
+
+
 def test_one_that_is_refused_can_be_added_later(elastic, balancer, clock, caplog):
     balancer.read_only = True
     for _ in range(2):
