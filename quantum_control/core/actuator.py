@@ -28,7 +28,8 @@ class Actuator:
         """`size` with the fraction of a unit that forces have added up to since it was ordered: without
         it a weak force on a small size would be rounded away for ever. At most half a unit off `size`,
         and none after an order, so that a size between two wishes does not chatter."""
-        # An order has failed, so that what is in force may be neither the old size nor the new.
+        # An order has failed, or was given up, so that what is or will be in force may be neither the old
+        # size nor the new.
         self._doubtful = False
         self._seen = nan  # size in force at the last measurement
         self._astray = 0  # measurements in a row at which `_seen` was not `size`, nor closer to it
@@ -56,6 +57,7 @@ class Actuator:
                 self.size,
             )
         self._go_on_from(size)
+        self._doubtful = True  # the order may still come into force
 
     def order(self, size: int) -> None:
         """Set the size."""

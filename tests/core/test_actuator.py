@@ -99,6 +99,20 @@ def test_a_size_on_its_way_to_what_was_ordered_is_waited_for() -> None:
         assert actuator.size == 100
 
 
+def test_an_order_that_was_given_up_and_comes_late_is_undone() -> None:
+    pool = Pool(10, delay=PATIENCE + 4)
+    actuator = Actuator(pool)
+    actuator.see(pool.measure_state().size, 0)
+    actuator.order(20)
+    for _ in range(PATIENCE + 1):
+        actuator.see(pool.measure_state().size, 0)
+    assert actuator.size == 10
+    actuator.restore()
+    for _ in range(PATIENCE + 6):
+        pool.measure_state()
+    assert pool.size == 10
+
+
 def test_a_size_that_stops_on_its_way_is_taken_over() -> None:
     actuator, _ = started()
     actuator.order(100)
