@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from quantum_control.core.resource import ResourceState
 
@@ -19,12 +19,26 @@ class Link(Protocol):
         """
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """A link that holds a size because somebody wants it: failures do not put the original back meanwhile."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it does so now."""
+
+
 class Pause:
     """Holds the size while told to."""
 
     def __init__(self) -> None:
         self.why = ""
         """Why it is held; empty lets everything pass."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it is told to."""
+        return bool(self.why)
 
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:  # noqa: ARG002 - a Link
         """Hold if told to."""

@@ -63,7 +63,8 @@ class QuantumController:
         How fast and how finely the size may move.
     max_failures
         Consecutive failures after which the original size is restored. As many
-        good measurements in a row take the control up again.
+        good measurements in a row take the control up again. Not while a link keeps a size
+        that somebody wants (`core.chain.Keeping`).
     memory
         File in which what the law learns, and the knee, is kept over restarts; one for each
         resource. Written now and then and at `stop()`.
@@ -109,9 +110,9 @@ class QuantumController:
         self.score = PredictionScore()
         self._clock = clock
         self._actuator = Actuator(resource)
-        self._suspension = Suspension(self._actuator, positive_int("max_failures", max_failures))
-        self._guard = Guard(self.bounds, guard)
         self.links = tuple(links)
+        self._suspension = Suspension(self._actuator, positive_int("max_failures", max_failures), self.links)
+        self._guard = Guard(self.bounds, guard)
         self._chain = tuple((kind_of(link), link) for link in self.links)
         self._knee = Knee()
         if self._memory is not None:
@@ -268,7 +269,7 @@ class QuantumController:
         refused = suspension.failed()
         if suspension.in_a_row == 1:
             _log.warning("%s: %s", self, why)
-        tally.handed_back += suspension.active and not before
+        tally.handed_back += suspension.active and not before and not suspension.kept
         tally.suspended += suspension.active
         tally.failed += not suspension.active
         outcome = Outcome.SUSPENDED if suspension.active else Outcome.FAILED

@@ -81,6 +81,11 @@ class Hands:
         self._strange_size = 0
         self._before = 0  # size in force at the last measurement
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the size is to stay as somebody has set it."""
+        return self.theirs is not None
+
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:
         """Hold while somebody's size is respected."""
         in_force = round(state.size)

@@ -9,6 +9,7 @@ import pytest
 from doubles import Pool, Pushes, controlled
 
 from quantum_control import ActuatorError, Outcome, QuantumController, ResourceState, SensorError
+from quantum_control.core.chain import Pause
 from quantum_control.core.decision import Decision
 
 Step = Callable[..., Decision]
@@ -261,6 +262,33 @@ def test_control_is_taken_up_after_as_many_good_measurements() -> None:
         assert decision.state is controller.history[-1]
         assert pool.size == 10
     assert step().outcome is Outcome.CHANGED
+    assert (pool.size, controller.suspended) == (20, False)
+
+
+def test_a_size_that_somebody_keeps_is_left_through_failures_and_given_back_once_nobody_does() -> None:
+    pause = Pause()
+    pool, controller, step = grown(links=(pause,))
+    pause.why = "paused by hand"
+    pool.broken_measuring = RuntimeError("gone")
+    for _ in range(N + 2):
+        decision = step()
+    assert (pool.size, controller.suspended, controller.tally.handed_back) == (20, True, 0)
+    assert "the size is left as somebody wants it" in decision.reasons[0]
+    pause.why = ""
+    step()
+    assert (pool.size, controller.suspended) == (10, True)
+
+
+def test_while_somebody_keeps_a_size_good_measurements_end_the_suspension_too() -> None:
+    pause = Pause()
+    pool, controller, step = grown(links=(pause,))
+    pause.why = "paused by hand"
+    pool.broken_measuring = RuntimeError("gone")
+    for _ in range(N):
+        step()
+    pool.broken_measuring = None
+    for _ in range(N):
+        step()
     assert (pool.size, controller.suspended) == (20, False)
 
 
