@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from quantum_control.core.physics import Objective
@@ -71,14 +71,20 @@ class ObjectiveWatch:
     alarm
         Evidence at which to roll back: 1 / `alarm` bounds the rate of false
         alarms, per block of `BLOCK` intervals.
+    kept
+        Whether somebody keeps the size as it is: such time is not charged to
+        steering.
     """
 
-    def __init__(self, objective: Objective, alarm: float = ALARM) -> None:
+    def __init__(
+        self, objective: Objective, alarm: float = ALARM, kept: Callable[[], bool] = lambda: False
+    ) -> None:
         self.evidence = 1.0
         """How strongly it looks like a loss; 1 is not at all."""
         self.roll_backs = 0
         self._objective = objective
         self._alarm = alarm
+        self._kept = kept
         self._test = LossEvidence()
         self._good = 0  # the size found, with which steering is compared
         self._backlog = 0.0  # of the twin that has kept it
@@ -93,9 +99,13 @@ class ObjectiveWatch:
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:
         """Hold at the size found after a significant loss."""
         if not self._good:
-            self._good, self._last_size = size, state.size
-            self._backlog = max(state.demand - state.size, 0.0)
+            self._good = size
+            self._begin(state)
+        if self._kept():
+            self._begin(state)
+            return wanted, ""
         if state.time < self._until <= state.time + LONGEST_HOLD:
+            self._begin(state)
             return self._good, "rolled back: steering had cost more than the size found; held there"
         self._charge(state)
         if self._intervals >= BLOCK:
@@ -112,11 +122,16 @@ class ObjectiveWatch:
         self._hold = min(2.0 * self._hold, LONGEST_HOLD)
         self._test.reset()
         self.evidence = 1.0
+        self._changed = False
+        self._begin(state)
+        return self._good
+
+    def _begin(self, state: ResourceState) -> None:
+        """Begin a block, with a twin that is as the resource is."""
+        self._backlog = max(state.demand - state.size, 0.0)
+        self._last_size = state.size
         self._steered = self._left = 0.0
         self._intervals = 0
-        self._changed = False
-        self._backlog = max(state.demand - state.size, 0.0)
-        return self._good
 
     def _charge(self, state: ResourceState) -> None:
         prices = self._objective

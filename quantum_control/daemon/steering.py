@@ -268,13 +268,17 @@ class Steering:
         section = self.section
         links: list[Link] = [Oscillation(), HoldOff(section.hold_off), QuietHours(section.quiet)]
         if section.roll_back:
-            self.watch = ObjectiveWatch(section.objective.prices())
+            self.watch = ObjectiveWatch(section.objective.prices(), kept=self._kept)
             links.append(self.watch)
         links.append(ReadBack())
         if section.manual_hold > 0.0:
             self.hands = Hands(section.manual_hold)
             links.append(self.hands)
         return (*links, self.pause)
+
+    def _kept(self) -> bool:
+        """Whether somebody wants the size as it is."""
+        return self.pause.keeps or self.hands.keeps
 
     def _narrow(self, resource: Resource) -> None:
         section = self.section

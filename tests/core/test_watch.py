@@ -106,6 +106,27 @@ def test_each_further_roll_back_holds_twice_as_long():
     assert runs[:2] == [HOLD_SECONDS, 2 * HOLD_SECONDS]
 
 
+def test_time_in_which_somebody_keeps_the_size_is_not_charged_to_steering():
+    kept = [False]
+    watch = ObjectiveWatch(Objective(), kept=lambda: kept[0])
+    play(watch, 9.0, [12] + [11] * BLOCK)
+    kept[0] = True  # at a size that starves it
+    assert held(play(watch, 9.0, [6] * 600, start=20.0)) == []
+    kept[0] = False
+    assert held(play(watch, 9.0, [11] * 200, start=700.0)) == []
+    assert watch.roll_backs == 0
+
+
+def test_after_a_hold_the_twin_begins_as_the_resource_is():
+    watch = ObjectiveWatch(Objective())
+    backlog = ResourceState.from_demand(500.0, size=6.0)
+    watch.allow(ResourceState(backlog.position, size=6.0, time=0.0, flow=9.0), 12, 12)
+    watch.roll_back(ResourceState(backlog.position, size=6.0, time=1.0, flow=9.0))
+    play(watch, 9.0, [12] * int(HOLD_SECONDS), start=2.0)
+    # Nothing waits any more. Against a twin that still had those 500 waiting a loss would look a gain.
+    assert held(play(watch, 9.0, [6] * 25 * BLOCK, start=2.0 + HOLD_SECONDS))
+
+
 def test_a_controller_goes_back_at_once_however_narrow_its_slew_limit():
     pool = Pool(40, demand=100.0)
     watch = ObjectiveWatch(Objective(), alarm=3.0)
