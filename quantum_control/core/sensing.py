@@ -1,16 +1,69 @@
-"""Sensor checks: an answer that is late, old, frozen or runs backwards is none."""
+"""Sensor checks: an answer that is late, old or runs backwards is none; one that is frozen holds the size."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 
 from quantum_control.core.errors import SensorError
 from quantum_control.core.resource import Resource, ResourceState
 
+_log = logging.getLogger("quantum_control")
+
 FROZEN_AFTER = 60
 """Measurements in a row, equal to the last digit, after which the sensor is taken for frozen."""
+
+
+class Frozen:
+    """A link that holds the size while answers do not change though work waits.
+
+    So answers a sensor that is frozen, and so does a live one whose resource is
+    saturated: a bounded queue that is full, at a size that is at its bound. By
+    what they say both are overloaded. That is no reason to put the original
+    back, which would shrink a resource that is saturated; nor to grow on. The
+    hold ends with the first answer that differs. A sensor that says when it
+    measured (`ResourceState.time`) is found by its age instead, which is a
+    failure.
+
+    Parameters
+    ----------
+    after
+        Equal answers in a row after which to hold.
+    name
+        Of the resource, for the log.
+    """
+
+    def __init__(self, after: int, name: str) -> None:
+        self._after = after
+        self._name = name
+        self._last: tuple[object, ...] = ()
+        self._equal = 0  # answers in a row that were as the one before
+
+    def look(self, state: ResourceState, metrics: Mapping[str, float]) -> None:
+        """Compare an answer with the last one."""
+        if not state.position > 0.0:
+            self._equal, self._last = 0, ()
+            return
+        # The demand, rounded: it is computed back from a position, which differs in the last bits as
+        # the size moves.
+        answer = (f"{state.demand:.9g}", *metrics.items())
+        self._equal = self._equal + 1 if answer == self._last else 0
+        self._last = answer
+        if self._equal == self._after:
+            _log.warning("%s: %s; the size is held until they change", self._name, self._why)
+
+    def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:  # noqa: ARG002 - a Link
+        """Hold while nothing changes."""
+        return (size, self._why) if self._equal >= self._after else (wanted, "")
+
+    @property
+    def _why(self) -> str:
+        return (
+            f"{self._equal + 1} measurements in a row are equal to the last digit while work waits:"
+            " the sensor is frozen, or the resource saturated"
+        )
 
 
 class Checked(Resource):
@@ -28,10 +81,12 @@ class Checked(Resource):
         for and, where the resource says when it was measured
         (`ResourceState.time`), since then.
     frozen_after
-        Equal answers in a row, with work waiting, after which the sensor is
-        taken for frozen. Without work waiting an equal answer is no news.
+        Equal answers in a row, with work waiting, after which `frozen` holds.
+        Without work waiting an equal answer is no news.
     clock
         Seconds, never backwards.
+    name
+        Of the resource, for the log.
     """
 
     def __init__(
@@ -40,15 +95,15 @@ class Checked(Resource):
         deadline: float,
         frozen_after: int = FROZEN_AFTER,
         clock: Callable[[], float] = time.monotonic,
+        name: str = "",
     ) -> None:
         self.resource = resource
         self.min_size, self.max_size, self.unit = resource.min_size, resource.max_size, resource.unit
+        self.frozen = Frozen(frozen_after, name or type(resource).__name__)
+        """Link that holds the size while answers do not change; give it to the controller."""
         self._deadline = deadline
-        self._frozen_after = frozen_after
         self._clock = clock
         self._metrics: dict[str, float] = {}
-        self._last: tuple[object, ...] = ()
-        self._equal = 0
         self._stamp = -inf  # latest time at which an answer says it was measured
         self._least = inf  # smallest difference seen between our clock and theirs: transport, and the clocks'
 
@@ -58,8 +113,7 @@ class Checked(Resource):
         Raises
         ------
         SensorError
-            It came too late, is too old, was measured before the last one, or
-            has not changed for too long while work waits.
+            It came too late, is too old, or was measured before the last one.
         """
         asked = self._clock()
         state = self.resource.measure_state()
@@ -71,7 +125,7 @@ class Checked(Resource):
             )
         if state.time == state.time:
             self._check_age(state.time, now)
-        self._check_frozen(state)
+        self.frozen.look(state, self._metrics)
         return state
 
     def apply_control(self, new_size: int) -> None:
@@ -96,18 +150,3 @@ class Checked(Resource):
         age = now - stamp - self._least
         if age > self._deadline:
             raise SensorError(f"the measurement is {age:.3g} s old, more than {self._deadline:g} s")
-
-    def _check_frozen(self, state: ResourceState) -> None:
-        if not state.position > 0.0:
-            self._equal, self._last = 0, ()
-            return
-        # The demand, rounded: it is computed back from a position, which differs in the last bits as
-        # the size moves.
-        answer = (f"{state.demand:.9g}", *self._metrics.items())
-        self._equal = self._equal + 1 if answer == self._last else 0
-        self._last = answer
-        if self._equal >= self._frozen_after:
-            raise SensorError(
-                f"{self._equal + 1} measurements in a row are equal to the last digit while work waits:"
-                " the sensor seems frozen"
-            )

@@ -248,8 +248,9 @@ class Steering:
                 links = (observed,)
         deadline = section.deadline or 2.0 * section.interval
         learns = section.auto_tune or section.physics_model == "auto"
+        checked = Checked(wrapped, deadline, section.frozen_after, self._clock, self.name)
         self._controller = QuantumController(
-            Checked(wrapped, deadline, section.frozen_after, self._clock),
+            checked,
             section.physics_model,
             section.auto_tune,
             interval=section.interval,
@@ -258,7 +259,7 @@ class Steering:
             guard=section.guard.settings(),
             max_failures=section.max_failures,
             memory=around.learned / f"{self.name}.json" if learns else None,
-            links=links,
+            links=(checked.frozen, *links),
         )
         for exporter in around.exporters:
             exporter.add(self._controller, self.name, section.kind)

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 from daemons import wait_for
-from faulty import FileResource
+from faulty import FileResource, Lively
 
 from quantum_control import ActuatorError
 from quantum_control.config import Mode, ResourceSection
@@ -218,8 +218,10 @@ def test_every_decision_is_recorded_with_its_reason(place):
     assert [each["outcome"] for each in records] == ["changed"] + ["held"] * 5
 
 
-def test_memory_stays_bounded_over_a_long_run(place):
-    steering = place.steer(max_size=20)
+def test_memory_stays_bounded_over_a_long_run(place, monkeypatch, caplog):
+    caplog.set_level(logging.WARNING, "quantum_control")  # each line of the log is kept for this test
+    monkeypatch.setattr(module, "resource_type", lambda kind: Lively)
+    steering = place.steer()
     steps(steering, 300)  # until every window is full
     gc.collect()
     tracemalloc.start()
@@ -228,6 +230,7 @@ def test_memory_stays_bounded_over_a_long_run(place):
         wait_for(lambda: not place.audit.waiting)
         before = tracemalloc.get_traced_memory()[0]
         steps(steering, 1000)
+        assert steering.status()["changes"] > 500
         wait_for(lambda: not place.audit.waiting)
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] - before < 30_000
