@@ -271,11 +271,10 @@ class Steering:
         if section.roll_back:
             self.watch = ObjectiveWatch(section.objective.prices(), kept=self._kept)
             links.append(self.watch)
-        links.append(ReadBack())
         if section.manual_hold > 0.0:
             self.hands = Hands(section.manual_hold)
             links.append(self.hands)
-        return (*links, self.pause)
+        return (*links, self.pause, ReadBack())
 
     def _kept(self) -> bool:
         """Whether somebody wants the size as it is."""

@@ -89,19 +89,48 @@ def test_a_time_that_is_none_is_refused(times):
 # ---- read-back and hands -------------------------------------------------------------------------
 
 
+class Deaf(Pool):
+    """Accepts every size and keeps the one it has."""
+
+    def apply_control(self, new_size):
+        self.applied.append(new_size)
+
+
 def test_a_resource_that_does_not_take_sizes_is_left_alone_for_a_while():
-    link = ReadBack(patience=3, seconds=60.0)
-    answers = [link.allow(state(float(time), size=10.0), 12, 12 + time % 2) for time in range(1, 10)]
-    held = [number for number, (_, why) in enumerate(answers) if why]
-    assert held == list(range(4, 9))
-    assert "12 was ordered 3 steps ago and 10 is in force" in answers[4][1]
-    assert link.allow(state(70.0), 12, 13) == (13, "")
+    pool = Deaf(10)
+    _, step = controlled(pool, Pushes(log(2.0)), links=(ReadBack(seconds=60.0),))
+    orders, decisions = [], []
+    for _ in range(150):
+        orders.append(len(pool.applied))
+        decisions.append(step())
+    assert orders[REMEMBERED] == REMEMBERED
+    # Two times a minute of rest, and what is tried before and after.
+    assert REMEMBERED < orders[-1] <= 3 * (REMEMBERED + 1)
+    assert orders[70] == orders[20]
+    assert "steps ago and 10 is in force" in decisions[70].reasons[-1]
 
 
 def test_a_resource_that_takes_its_time_is_waited_for():
     link = ReadBack(patience=3)
-    sizes = (10.0, 10.0, 10.0, 12.0, 12.0, 12.0, 12.0)
-    assert [link.allow(state(float(t), size=size), 12, 12)[1] for t, size in enumerate(sizes)] == [""] * 7
+    assert link.allow(state(0.0, size=10.0), 10, 20) == (20, "")
+    for time, size in enumerate((10.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0)):
+        assert link.allow(state(1.0 + time, size=size), 20, 21 + time) == (21 + time, "")
+
+
+def test_one_that_rounds_is_still_given_what_it_can_take():
+    link = ReadBack(patience=3)
+    answers = [link.allow(state(float(time), size=96.0), 96, 99)[0] for time in range(6)]
+    assert answers == [99] * 4 + [96] * 2
+    assert link.allow(state(6.0, size=96.0), 96, 104) == (104, "")
+    assert link.allow(state(7.0, size=104.0), 104, 99) == (99, "")
+    assert link.allow(state(8.0, size=96.0), 99, 90) == (90, "")
+
+
+def test_a_budget_that_grants_less_is_no_resource_that_does_not_take_sizes():
+    link = ReadBack(patience=3)
+    for time in range(20):
+        assert link.allow(state(float(time), size=55.0), 55, 90) == (90, "")
+        link.ordered(55)
 
 
 def taken(link, times=EXACT):
@@ -122,6 +151,27 @@ def test_a_size_set_by_hand_is_left_alone_until_its_time_is_over():
     assert link.theirs == 41
     assert link.allow(state(81.0, size=41.0), 41, 30) == (30, "")
     assert link.theirs is None
+
+
+def test_what_a_budget_orders_in_place_of_a_wish_is_ours():
+    link = Hands(60.0)
+    taken(link)
+    in_force = 10
+    for time, granted in enumerate((55, 55, 40, 40, 40, 70, 70, 70)):
+        assert link.allow(state(10.0 + time, size=float(in_force)), 90, 91 + time) == (91 + time, "")
+        link.ordered(granted)
+        in_force = granted
+
+
+def test_a_size_set_by_hand_that_a_budget_had_to_cut_is_ours_again():
+    link = Hands(60.0)
+    taken(link)
+    for time in range(SEEN):
+        link.allow(state(10.0 + time, size=40.0), 10, 10)
+    assert (link.theirs, link.keeps) == (40, True)
+    link.ordered(30)
+    assert link.allow(state(20.0, size=30.0), 40, 30) == (30, "")
+    assert (link.theirs, link.keeps, link.foreign) == (None, False, False)
 
 
 def test_every_order_of_late_is_ours_however_slow_the_resource():
