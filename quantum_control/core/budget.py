@@ -55,6 +55,12 @@ class Budget:
     still holds in its metric `held`; one whose size is that of each of several
     says of how many in `pools`, and counts as often.
 
+    A member whose size somebody wants as it is (`Share.kept`) is not shrunk for
+    the others' sake, only where the sum would be above the budget.
+
+    Locks are taken in one order: the budget's, then a member's, which nobody
+    holds while asking for the budget's.
+
     Parameters
     ----------
     total
@@ -129,20 +135,26 @@ class Budget:
             try:
                 self._negotiate()
                 self._shrink_others(joining)
-                if min(self._shares()[-1], self._free(joining)) < joining.granted:
+                if min(self._shares(joining)[-1], self._free(joining)) < joining.granted:
                     self._grant(joining, joining.granted)
             except BaseException:
-                self._members.remove(joining)
-                self._negotiate()
+                self.leave(joining)
                 raise
             return joining
 
     def leave(self, share: Share) -> None:
-        """Let a member take part no longer; what it holds is free from now on."""
+        """Let a member take part no longer; what it holds is free from now on.
+
+        Where other processes cannot be told now, they learn of it later.
+        """
         with self._lock:
-            if share in self._members:
-                self._members.remove(share)
+            if share not in self._members:
+                return
+            self._members.remove(share)
+            try:
                 self._negotiate()
+            except Exception as error:  # noqa: BLE001 - a store may fail in any way; who leaves is not kept by it
+                _log.warning("budget: %r has left, of which the others learn later: %s", share, error)
 
     def request(self, share: Share, size: int) -> None:
         """Give a member as much of `size` (all its pools together) as is its due, taking it from others.
@@ -160,7 +172,7 @@ class Budget:
                     "this share has left its budget; budget.share() lets the resource join again"
                 )
             share.wanted = size
-            self._negotiate()
+            self._negotiate(share)
             self._shrink_others(share)
             self._grant(share, size)
 
@@ -190,23 +202,27 @@ class Budget:
         """The most that `capacity` could ever be. As size."""
         return self._most
 
-    def _negotiate(self) -> None:
+    def _negotiate(self, asking: Share | None = None) -> None:
         """Learn what this process may have now, where others share it."""
         if self._allowance is not None and not self._members:
             self._allowance.close()
         elif self._allowance is not None:
-            floor = sum(member.floor for member in self._members)
-            wanted = sum(max(member.floor, member.wanted) for member in self._members)
+            members = self._members
+            floor = sum(member.floor for member in members)
+            wanted = sum(max(m.floor, m.wanted if m is asking else m.claim) for m in members)
             self.capacity = self._allowance.claim(min(wanted, self._most), floor, self.held)
 
-    def _shares(self) -> list[int]:
+    def _shares(self, asking: Share | None = None) -> list[int]:
         members = self._members
-        return water_fill(
-            self.capacity,
-            [member.wanted for member in members],
-            [member.floor for member in members],
-            [member.weight for member in members],
-        )
+        weights = [member.weight for member in members]
+        floors = [member.floor for member in members]
+        # What somebody wants as it is, as far as that leaves the others what they need at least.
+        fixed = [member.granted if member.fixed and member is not asking else 0 for member in members]
+        least = [size or floor for size, floor in zip(fixed, floors, strict=True)]
+        if sum(least) > self.capacity:
+            return water_fill(self.capacity, [member.wanted for member in members], floors, weights)
+        wants = [size or member.wanted for size, member in zip(fixed, members, strict=True)]
+        return water_fill(self.capacity, wants, least, weights)
 
     def _free(self, share: Share) -> int:
         """What `share` could hold without the sum passing the capacity."""
@@ -214,7 +230,7 @@ class Budget:
 
     def _shrink_others(self, asking: Share) -> None:
         """Cut those who were given more than their due, as far as the one who asks is short of it."""
-        shares = dict(zip(self._members, self._shares(), strict=True))
+        shares = dict(zip(self._members, self._shares(asking), strict=True))
         # Judged by what was given, not by what is held: who is shrinking already is not cut again.
         missing = shares[asking] + sum(m.granted for m in self._members if m is not asking) - self.capacity
         for member, due in shares.items():
@@ -230,7 +246,7 @@ class Budget:
             missing -= before - member.granted
 
     def _grant(self, share: Share, size: int) -> None:
-        due = dict(zip(self._members, self._shares(), strict=True))[share]
+        due = dict(zip(self._members, self._shares(share), strict=True))[share]
         size = min(size, due, self._free(share))
         if size < share.floor:
             raise ActuatorError(

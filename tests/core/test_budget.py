@@ -4,40 +4,17 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 
 import pytest
+from budgeted import Allowance, Pool
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_control.core.budget import Budget
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
-from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.waterfilling import water_fill
-
-
-class Pool(Resource):
-    """Takes every size; its demand and what it still holds are the test's to say."""
-
-    def __init__(self, size=10, min_size=1, max_size=None):
-        self.size, self.min_size, self.max_size = size, min_size, max_size
-        self.demand = float(size)
-        self.held = None
-        self.pools = None
-        self.stuck = False
-
-    def measure_state(self):
-        return ResourceState.from_demand(self.demand, size=float(self.size))
-
-    def apply_control(self, new_size):
-        if self.stuck:
-            raise ActuatorError("stuck")
-        self.size = new_size
-
-    def get_metrics(self):
-        known = {"held": self.held, "pools": self.pools}
-        return {name: float(value) for name, value in known.items() if value is not None}
-
 
 members = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 9), st.floats(0.01, 100.0)), min_size=1, max_size=6
@@ -139,6 +116,16 @@ def test_what_a_shrink_has_not_given_up_yet_is_not_handed_on():
     assert b.size == 10
 
 
+def test_what_is_open_still_when_a_member_joins_is_not_handed_on_either():
+    budget = Budget(20)
+    a, b = Pool(18), Pool(2)
+    a.held = 18
+    budget.share(a)
+    second = budget.share(b)
+    second.apply_control(20)  # cuts the first before it was ever measured by its controller
+    assert (a.size, b.size) == (10, 2)
+
+
 def test_a_member_that_cannot_be_cut_costs_the_other_his_growth_and_not_the_sum():
     budget = Budget(20)
     a, b = Pool(18), Pool(2)
@@ -205,6 +192,8 @@ def test_a_resource_takes_part_once():
 def test_controllers_on_many_threads_never_pass_the_budget():
     budget = Budget(40, reserve=4)
     pools = [Pool(4) for _ in range(4)]
+    for pool in pools:
+        pool.in_measuring = lambda: time.sleep(0.0)  # lets another thread run, which may cut this one
     shares = [budget.share(pool, weight=1.0 + index) for index, pool in enumerate(pools)]
     sums: list[int] = []
 
@@ -212,6 +201,8 @@ def test_controllers_on_many_threads_never_pass_the_budget():
         rng = random.Random(seed)
         for _ in range(300):
             share.apply_control(rng.randint(1, 40))
+            share.measure_state()
+            share.get_metrics()
             sums.append(sum(pool.size for pool in pools))
 
     threads = [threading.Thread(target=ask, args=(share, seed)) for seed, share in enumerate(shares)]
@@ -221,6 +212,7 @@ def test_controllers_on_many_threads_never_pass_the_budget():
         thread.join()
     # A grant is preceded by the cuts that make room for it, so that no moment shows more.
     assert max(sums) <= 36
+    assert [pool.clashes for pool in pools] == [0] * 4
 
 
 def test_shares_follow_need_when_controllers_steer():
@@ -248,24 +240,6 @@ def test_shares_follow_need_when_controllers_steer():
 
 
 # ---- with other processes ------------------------------------------------------------------------
-
-
-class Allowance:
-    """What others leave; the test says how much."""
-
-    def __init__(self, most):
-        self.capacity = self.left = most
-        self.claims = []
-        self.closed = False
-
-    def claim(self, wanted, floor, held):
-        self.claims.append((wanted, floor, held))
-        if floor > self.left:
-            raise ConfigError("does not fit in")
-        return self.left
-
-    def close(self):
-        self.closed = True
 
 
 def test_what_others_leave_is_what_the_members_may_hold():

@@ -1,0 +1,109 @@
+"""A member of a budget: kept as somebody wants it, being put back, told of orders, measured amid them."""
+
+import threading
+
+from budgeted import Allowance, Pool
+
+from quantum_control.core.budget import Budget
+from quantum_control.core.errors import SafetyError
+
+
+def test_a_size_that_somebody_keeps_is_not_cut_for_the_others_sake():
+    budget = Budget(20)
+    a, b, c = Pool(12), Pool(4), Pool(4)
+    first, second, third = (budget.share(pool) for pool in (a, b, c))
+    first.kept = lambda: True
+    second.apply_control(20)
+    third.apply_control(20)
+    assert (a.size, b.size, c.size) == (12, 4, 4)
+    first.kept = lambda: False
+    second.apply_control(20)
+    assert a.size < 12
+    assert b.size > 4
+
+
+def test_a_size_that_somebody_keeps_is_cut_where_the_sum_would_be_above_the_budget():
+    budget = Budget(20)
+    a, b = Pool(12), Pool(8)
+    first, _ = budget.share(a), budget.share(b)
+    first.kept = lambda: True
+    a.size = 19
+    first.measure_state()
+    assert (a.size, b.size) == (12, 8)
+    budget.share(Pool(9, min_size=9))
+    assert a.size + b.size == 11
+
+
+def test_who_asks_has_what_he_asks_for_though_his_size_is_kept():
+    budget, pool = Budget(20), Pool(12)
+    share = budget.share(pool)
+    share.kept = lambda: True
+    share.apply_control(6)
+    assert pool.size == 6
+    share.apply_control(9)
+    assert pool.size == 9
+
+
+def test_a_member_that_is_being_put_back_is_left_alone_and_counts_until_it_leaves():
+    budget = Budget(20)
+    a, b = Pool(12), Pool(8)
+    first, second = budget.share(a), budget.share(b)
+    first.close()
+    second.apply_control(20)
+    assert (a.size, b.size) == (12, 8)
+    first.leave()
+    second.apply_control(20)
+    assert (a.size, b.size) == (12, 20)
+
+
+def test_each_size_that_is_ordered_is_told():
+    budget = Budget(20)
+    shares, told = [budget.share(Pool(12)), budget.share(Pool(4))], []
+    shares[0].tell = told.append
+    shares[1].apply_control(20)
+    shares[0].apply_control(15)
+    assert told == [10, 10]
+
+
+def test_a_member_whose_measurement_hangs_is_not_cut_amid_it_and_keeps_no_other():
+    budget = Budget(20)
+    a, b = Pool(18), Pool(2)
+    first, second = budget.share(a), budget.share(b)
+    amid, go_on = threading.Event(), threading.Event()
+    a.in_measuring = lambda: (amid.set(), go_on.wait())
+    thread = threading.Thread(target=first.measure_state)
+    thread.start()
+    amid.wait()
+    second.apply_control(20)
+    assert (a.size, b.size, a.clashes) == (18, 2, 0)
+    go_on.set()
+    thread.join()
+    second.apply_control(20)
+    assert (a.size, b.size) == (10, 10)
+
+
+def test_who_leaves_has_left_though_the_other_processes_cannot_be_told(caplog):
+    allowance = Allowance(20)
+    budget, pools = Budget(allowance), [Pool(4), Pool(4)]
+    first, second = (budget.share(pool) for pool in pools)
+
+    def claim(wanted, floor, held):
+        raise SafetyError("cut off")
+
+    allowance.claim, claimed = claim, allowance.claim
+    first.leave()
+    assert (budget.held, len(caplog.records)) == (4, 1)
+    allowance.claim = claimed
+    second.apply_control(20)
+    assert pools[1].size == 20
+
+
+def test_what_somebody_keeps_is_claimed_of_the_other_processes():
+    allowance = Allowance(20)
+    budget, pool = Budget(allowance), Pool(9)
+    share = budget.share(pool)
+    share.apply_control(4)
+    share.kept = lambda: True
+    pool.size = 12
+    share.measure_state()
+    assert allowance.claims[-1] == (12, 1, 12)
