@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import nan
 from typing import Any
 
-from quantum_control.core.errors import ActuatorError
+from quantum_control.core.errors import ActuatorError, GoneError
 from quantum_control.core.journal import Journal, Original
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.writer import Writer
@@ -22,7 +23,10 @@ class Journalled(Resource):
     ----------
     resource
         What is steered. If it has `snapshot()` and `restore(snapshot)`, those
-        are what is written down and put back; else its size.
+        are what is written down and put back; else its size. Here `restore` is
+        called on the object that took the snapshot, which may know what somebody
+        else has set since, and leave that. Whoever puts the original of a dead
+        process back makes a new object (`core.recovery`).
     journal
         Where to.
     name, kind, options
@@ -60,15 +64,9 @@ class Journalled(Resource):
         if not self._original.size and getattr(self.resource, "steers_while_measuring", False):
             return self._look_first()
         state = self.resource.measure_state()
-        if state.size != state.size:
-            return state
-        found = max(1, round(state.size))
-        if not self._original.size:
+        if state.size == state.size and not self._original.size:
+            found = max(1, round(state.size))
             self._original = replace(self._original, size=found, taken=self._now())
-        elif self._kept and not self._original.left_by_us(state.size):
-            # What came of our order is not what was ordered: that, too, is to be known as ours. A hand
-            # that sets sizes while this process lives is the business of `core.hands`.
-            self._note(found)
         return state
 
     def apply_control(self, new_size: int) -> None:
@@ -92,8 +90,26 @@ class Journalled(Resource):
         """Metrics of the resource."""
         return self.resource.get_metrics()
 
+    def own(self, size: float) -> None:
+        """Know a size found in force as ours: what comes of an order may be other than what was ordered.
+
+        Not for one that somebody else has set (`core.hands`), which whoever puts
+        the original back after the death of this process is to leave.
+
+        Raises
+        ------
+        ActuatorError
+            It could not be written.
+        """
+        if self._kept and not self._original.left_by_us(size):
+            self._note(max(1, round(size)))
+
     def put_back(self) -> None:
         """Restore the original, if it was ever changed, and strike it out.
+
+        Where the size is all that is put back it is measured before and after:
+        one that has not moved at all was not taken. Where there is a snapshot
+        the resource itself sees to that.
 
         Raises
         ------
@@ -102,8 +118,28 @@ class Journalled(Resource):
         """
         if not self._kept:
             return
-        restore(self._original, self.resource)
+        before = self._in_force()
+        try:
+            restore(self._original, self.resource)
+        except ActuatorError as error:
+            if not isinstance(error.__cause__, GoneError):
+                raise
+        now, original = self._in_force(), self._original
+        if before == now and round(now) != original.size:
+            raise ActuatorError(
+                f"the original size {original.size} of {original.name} could not be restored:"
+                f" {now:g} is in force still"
+            )
         self.let_go()
+
+    def _in_force(self) -> float:
+        """Size in force; nan where that does not tell whether an original is back, or cannot be measured."""
+        if self._original.snapshot is not None:
+            return nan
+        try:
+            return self.resource.measure_state().size
+        except Exception:  # noqa: BLE001 - a sensor that fails is no reason to take a restore for refused
+            return nan
 
     def hold(self) -> None:
         """Let measuring steer no longer, and restore what it has set; the journal keeps the original.

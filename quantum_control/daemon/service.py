@@ -149,13 +149,22 @@ class Service:
         budgets = {
             name for name in {*old.budgets, *new.budgets} if old.budgets.get(name) != new.budgets.get(name)
         }
-        gone = [name for name, section in old.resources.items() if self._differs(new, section, name, budgets)]
-        stuck = self._end({name: self.steered.pop(name) for name in gone if name in self.steered})
+        gone = {
+            name: each
+            for name, each in self.steered.items()
+            if each.steering.ended or self._differs(new, each.steering.section, name, budgets)
+        }
+        stuck = self._end(gone)
+        for name in gone:
+            steering = self.steered.pop(name).steering
+            if name in stuck:  # shown and tried again, until a later reload finds it put back
+                task = self.scheduler.add(name, steering.section.interval, steering.step)
+                self.steered[name] = _Steered(steering, task)
         for name in budgets:
             self._around.budgets.pop(name, None)
             if name in new.budgets:
                 self._around.budgets[name] = new.budgets[name].budget(name)
-        begun = [name for name in new.resources if name not in self.steered and name not in stuck]
+        begun = [name for name in new.resources if name not in self.steered]
         for name in begun:
             self._add(name, new.resources[name])
         _log.info("configuration read anew: %d ended, %d begun", len(gone), len(begun))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -12,19 +11,21 @@ from contextlib import suppress
 from typing import Any
 
 from quantum_control.config import Mode, ResourceSection, resource_type
-from quantum_control.core.budget_share import Share
 from quantum_control.core.chain import HoldOff, Link, Pause
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.decision import Decision, Outcome
+from quantum_control.core.errors import ActuatorError
 from quantum_control.core.hands import Hands, ReadBack
-from quantum_control.core.journalled import Journalled
 from quantum_control.core.oscillation import Oscillation
 from quantum_control.core.quiet import QuietHours
 from quantum_control.core.resource import Resource
 from quantum_control.core.sensing import Checked
 from quantum_control.core.watch import ObjectiveWatch
 from quantum_control.core.writer import ResourceLock, resource_key
+from quantum_control.daemon.account import explain, status
 from quantum_control.daemon.audit import record
+from quantum_control.daemon.errands import Errands
+from quantum_control.daemon.holding import Holding, narrow
 from quantum_control.daemon.shadow import Observed, Shadow
 from quantum_control.daemon.surroundings import Surroundings
 
@@ -53,20 +54,20 @@ class Steering:
         self.mode = section.mode
         """How far it is steered now."""
         self.trouble = ""
-        """Why it could not be begun; empty if it could."""
+        """Why it could not be begun, or what it was begun with not be put back; empty if it could."""
+        self.unreturned = ""
+        """Why a roll-back that was asked for has not come off yet; empty if it has."""
         self.pause = Pause()
         self.watch = ObjectiveWatch(section.objective.prices())
         self.hands = Hands(section.manual_hold)
         self._around = around
         self._clock = clock
         self._turn = threading.Lock()
-        self._asked: queue.SimpleQueue[tuple[Callable[[], str], Future[str]]] = queue.SimpleQueue()
+        self._errands = Errands()
         self._controller: QuantumController | None = None
-        self._resource: Resource | None = None
+        # What is held of the resource: there without a controller if it could not be put back.
+        self._holding: Holding | None = None
         self._watched: Observed | None = None
-        self._journalled: Journalled | None = None
-        self._share: Share | None = None
-        self._lock: ResourceLock | None = None
         self._retry_at, self._retry_after = -float("inf"), RETRY_SECONDS[0]
         self._ended = False
 
@@ -75,18 +76,24 @@ class Steering:
         """What steers it; None while it is not begun."""
         return self._controller
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was told to end; with `trouble` where the original is not back yet."""
+        return self._ended
+
     def step(self) -> Decision | None:
         """Do what was asked for, and take a step; None if it is not begun, for which see `trouble`."""
         with self._turn:
-            if not self._asked.empty():
-                self._obey()
-            if self._ended:
-                return None
-            if self._controller is None and not self._begun():
+            self._errands.do()
+            if self._controller is None and not (self._put_back() and not self._ended and self._begun()):
                 return None
             assert self._controller is not None  # noqa: S101 - for the type checker
+            if self.unreturned:
+                with suppress(Exception):  # it was told, and is tried again
+                    self._roll_back()
             before = self._controller.size or "as found"
             decision = self._controller.optimize()
+            self._note(decision)
             self._tell(decision, before)
             return decision
 
@@ -96,121 +103,80 @@ class Steering:
         Raises
         ------
         ActuatorError
-            It could not be put back; the journal keeps it.
+            It could not be put back; the journal keeps it. Each further call, and
+            each call of `step`, tries again.
         """
         with self._turn:
             self._ended = True
             self._let_go()
 
     def ask_mode(self, mode: Mode) -> Future[str]:
-        """Ask for another mode, from the next step on."""
+        """Ask for another mode, from the next step on, or that at which the original is back."""
 
         def switch() -> str:
-            self._let_go()
             before, self.mode = self.mode, mode
             self._retry_at, self._retry_after = -float("inf"), RETRY_SECONDS[0]
+            self._let_go()
             return f"{before} -> {mode}"
 
-        return self._ask(switch)
+        return self._errands.ask(switch)
 
     def ask_roll_back(self, why: str = "rolled back by hand") -> Future[str]:
-        """Ask for the original size, which is kept until `resume` or `go_on`."""
-
-        def roll_back() -> str:
-            self.pause.why = why
-            if self._journalled is None or self._controller is None:
-                return "nothing was changed"
-            self._controller.stop()
-            self._journalled.hold()
-            return f"size {self._controller.size}"
-
-        return self._ask(roll_back)
+        """Ask for the original size, which is kept, or tried again, until `resume` or `go_on`."""
+        self.pause.why = why
+        return self._errands.ask(self._roll_back)
 
     def resume(self) -> None:
         """Take the control up again after a pause, a roll-back or a size set by hand."""
+
+        def release() -> str:
+            self.hands.release()
+            return "resumed"
+
         self.go_on()
-        self.hands.release()
+        self._errands.ask(release)
 
     def go_on(self) -> None:
         """Take the control up again after a pause or a roll-back; a size set by hand is left."""
-        journalled = self._journalled
-        if journalled is not None:
-            journalled.go_on()
+
+        def go_on() -> str:
+            self.unreturned = ""
+            if self._holding is not None:
+                self._holding.go_on()
+            return "gone on"
+
         self.pause.why = ""
+        self._errands.ask(go_on)
+
+    @property
+    def granted(self) -> int | None:
+        """Size that its budget has granted; None without one."""
+        holding = self._holding
+        share = None if holding is None else holding.share
+        return None if share is None else share.granted // share.pools
 
     def status(self) -> dict[str, object]:
         """What it does now; JSON."""
-        controller = self._controller
-        decision = controller.decisions[-1] if controller is not None and controller.decisions else None
-        found: dict[str, object] = {
-            "resource": self.name,
-            "kind": self.section.kind,
-            "mode": self.mode.value,
-            "state": self._state(decision),
-            "size": None if controller is None else controller.size,
-            "original": None if controller is None else controller.original,
-            "changes": 0 if controller is None else controller.changes,
-            "failures": 0 if controller is None else controller.failures,
-            "paused": self.pause.why,
-        }
-        if decision is not None:
-            found |= {
-                "wanted": decision.wanted,
-                "demand": None if decision.state is None else decision.state.demand,
-                "force": decision.force,
-                "why": list(decision.reasons),
-            }
-        if self.trouble:
-            found["trouble"] = self.trouble
-        return found
+        return status(self)
 
-    def explain(self) -> dict[str, Any]:
+    def explain(self) -> dict[str, object]:
         """Say what was seen, wanted and allowed at the last step, and why; JSON."""
-        controller = self._controller
-        found: dict[str, Any] = dict(self.status())
-        found |= {
-            "law": self.section.physics_model,
-            "loss_evidence": round(self.watch.evidence, 3),
-            "roll_backs": self.watch.roll_backs,
-            "set_by_hand": self.hands.theirs,
-        }
-        if controller is not None:
-            found["bounds"] = [controller.bounds.minimum, controller.bounds.maximum]
-            found["decisions"] = [str(decision) for decision in list(controller.decisions)[-5:]]
-            found["metrics"] = {name: f"{value:.6g}" for name, value in sorted(controller.metrics.items())}
-        return found
-
-    def _state(self, decision: Decision | None) -> str:
-        if self.trouble:
-            return "not begun"
-        if self.pause.why:
-            return "paused"
-        return "beginning" if decision is None else decision.outcome.value
-
-    def _ask(self, what: Callable[[], str]) -> Future[str]:
-        answer: Future[str] = Future()
-        self._asked.put((what, answer))
-        return answer
-
-    def _obey(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                what, answer = self._asked.get_nowait()
-                try:
-                    answer.set_result(what())
-                except Exception as error:  # noqa: BLE001 - it is told to whoever asked
-                    answer.set_exception(error)
+        return explain(self)
 
     def _begun(self) -> bool:
         now = self._clock()
         if now < self._retry_at:
             return False
+        before = self.trouble
         try:
             self._begin()
         except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; the others go on
-            self._drop()
             why = f"{type(error).__name__}: {error}"
-            if why != self.trouble:
+            try:
+                self._let_go()  # joining a budget may have changed it already
+            except Exception as refused:  # noqa: BLE001 - as above; the next step tries again
+                why = f"{why}; {refused}"
+            if why != before:
                 _log.warning("%s: cannot be begun: %s", self.name, why)
             self.trouble = why
             self._retry_at = now + self._retry_after
@@ -222,25 +188,22 @@ class Steering:
 
     def _begin(self) -> None:
         section, around = self.section, self._around
+        holding = self._holding = Holding(self.name)
+        self.hands, read_back = Hands(section.manual_hold), ReadBack()
         if self.mode is Mode.ACTIVE:
-            self._lock = ResourceLock(around.locks, resource_key(section.kind, section.options))
+            holding.lock = ResourceLock(around.locks, resource_key(section.kind, section.options))
         options: dict[str, Any] = dict(section.options)
-        resource: Any = resource_type(section.kind)(**options)
-        self._resource = resource
+        resource = holding.resource = resource_type(section.kind)(**options)
         if self.mode is not Mode.ACTIVE and hasattr(resource, "steers_while_measuring"):
             resource.steers_while_measuring = False
+        wrapped: Resource
         links: tuple[Link, ...]
         if self.mode is Mode.ACTIVE:
-            journalled = Journalled(resource, around.journal, self.name, section.kind, section.options)
-            self._narrow(journalled)
-            self._journalled = journalled
-            wrapped: Resource = journalled
-            if section.budget is not None:
-                wrapped = self._share = around.budgets[section.budget].share(journalled, section.weight)
-            links = self._links()
+            wrapped = holding.take(section, around, self._kept, (read_back.ordered, self.hands.ordered))
+            links = self._links(read_back)
         else:
             wrapped = self._watched = (Shadow if self.mode is Mode.SHADOW else Observed)(resource)
-            self._narrow(wrapped)
+            narrow(wrapped, section)
             links = (self.pause,)
             if self.mode is Mode.OBSERVE:
                 observed = Pause()
@@ -264,7 +227,7 @@ class Steering:
         for exporter in around.exporters:
             exporter.add(self._controller, self.name, section.kind)
 
-    def _links(self) -> tuple[Link, ...]:
+    def _links(self, read_back: ReadBack) -> tuple[Link, ...]:
         """The chain behind the guard, in the order in which it acts: whoever is last has the last word."""
         section = self.section
         links: list[Link] = [Oscillation(), HoldOff(section.hold_off), QuietHours(section.quiet)]
@@ -272,49 +235,58 @@ class Steering:
             self.watch = ObjectiveWatch(section.objective.prices(), kept=self._kept)
             links.append(self.watch)
         if section.manual_hold > 0.0:
-            self.hands = Hands(section.manual_hold)
             links.append(self.hands)
-        return (*links, self.pause, ReadBack())
+        return (*links, self.pause, read_back)
 
     def _kept(self) -> bool:
         """Whether somebody wants the size as it is."""
         return self.pause.keeps or self.hands.keeps
 
-    def _narrow(self, resource: Resource) -> None:
-        section = self.section
-        if section.min_size is not None:
-            resource.min_size = max(resource.min_size, section.min_size)
-        if section.max_size is not None:
-            most = resource.max_size
-            resource.max_size = section.max_size if most is None else min(most, section.max_size)
+    def _roll_back(self) -> str:
+        if self._controller is None or self._holding is None or self._holding.journalled is None:
+            return self.trouble or "nothing was changed"
+        try:
+            self._controller.stop()
+            self._holding.hold()
+        except Exception as error:
+            self.unreturned = f"not rolled back, tried again at each step: {error}"
+            raise
+        self.unreturned = ""
+        if self.hands.keeps:
+            self.hands.release()
+        return f"size {self._controller.size}"
+
+    def _put_back(self) -> bool:
+        """Whether nothing is left to be put back of an earlier time."""
+        if self._holding is not None:
+            with suppress(Exception):  # told by `trouble`
+                self._let_go()
+        return self._holding is None
 
     def _let_go(self) -> None:
+        """Stop steering, put the original back, and give away what is held, or keep it to try again."""
+        controller, self._controller = self._controller, None
+        self._watched, self.unreturned = None, ""
+        if controller is not None:
+            for exporter in self._around.exporters:
+                exporter.remove(self.name)
+            controller.stop(restore=False)
+        if self._holding is None:
+            return
         try:
-            if self._controller is not None:
-                self._controller.stop(restore=False)
-            if self._share is not None:
-                self._around.budgets[str(self.section.budget)].leave(self._share)
-            if self._journalled is not None and self.hands.theirs is not None:
-                self._journalled.let_go()
-            elif self._journalled is not None:
-                self._journalled.put_back()
-        finally:
-            self._drop()
+            self._holding.let_go(as_it_is=self.hands.theirs is not None)
+        except Exception as error:
+            self.trouble = f"not put back, tried again at each step: {error}"
+            raise
+        self._holding, self.trouble = None, ""
 
-    def _drop(self) -> None:
-        """Let go of everything, whatever state it is in."""
-        for exporter in self._around.exporters:
-            exporter.remove(self.name)
-        release = getattr(self._resource, "release", None)
-        if callable(release):
-            try:
-                release()
-            except Exception as error:  # noqa: BLE001 - the original is back already, or in the journal
-                _log.warning("%s: could not be released: %s", self.name, error)
-        if self._lock is not None:
-            self._lock.release()
-        self._controller = self._resource = self._watched = self._journalled = None
-        self._share = self._lock = None
+    def _note(self, decision: Decision) -> None:
+        """Have the journal know what came of our orders; what somebody else has set it is not to know."""
+        if self._holding is None or decision.state is None or self.hands.foreign:
+            return
+        if decision.outcome in (Outcome.CHANGED, Outcome.HELD):
+            with suppress(ActuatorError):  # a disk that takes nothing; the next step tries again
+                self._holding.own(decision.state.size)
 
     def _tell(self, decision: Decision, before: int | str) -> None:
         watched = self._watched

@@ -1,11 +1,13 @@
-"""A resource that steers while it is measured, as a load balancer sets its weights."""
+"""What is put back is seen to be back, also where measuring steers, as a load balancer sets its weights."""
 
 import json
 
 import pytest
+from doubles import Pool
 from filed import FileResource, written
 
 from quantum_control import ActuatorError
+from quantum_control.core.errors import GoneError
 from quantum_control.core.journal import Journal
 from quantum_control.core.journalled import Journalled
 
@@ -90,3 +92,42 @@ def test_a_hold_where_measuring_does_not_steer_does_nothing(balancing, journal):
     steered.go_on()
     assert not balancing.steers_while_measuring
     assert balancing.snapshot() == {"weight": 5}
+
+
+# ---- seen to be back -----------------------------------------------------------------------------
+
+
+def changed(pool, journal):
+    """The pool, whose size was changed from 10 to 12."""
+    resource = Journalled(pool, journal, "web", "pool", {})
+    resource.measure_state()
+    resource.apply_control(12)
+    return resource
+
+
+def test_an_original_that_is_accepted_and_not_taken_stays_in_the_journal(journal):
+    pool = Pool(10)
+    resource = changed(pool, journal)
+    taken, pool.apply_control = pool.apply_control, lambda size: None
+    with pytest.raises(ActuatorError, match="original size 10 of web could not be restored: 12 is in force"):
+        resource.put_back()
+    assert len(journal.originals()) == 1
+    pool.apply_control = taken
+    resource.put_back()
+    assert (pool.size, journal.originals()) == (10, [])
+
+
+def test_a_sensor_that_fails_does_not_keep_an_original_from_being_back(journal):
+    pool = Pool(10)
+    resource = changed(pool, journal)
+    pool.broken_measuring = RuntimeError("gone")
+    resource.put_back()
+    assert (pool.size, journal.originals()) == (10, [])
+
+
+def test_what_has_ended_meanwhile_is_struck_out(journal):
+    pool = Pool(10)
+    resource = changed(pool, journal)
+    pool.broken_measuring = pool.broken_applying = GoneError("ended")
+    resource.put_back()
+    assert journal.originals() == []

@@ -6,78 +6,24 @@ import tracemalloc
 
 import pytest
 from daemons import wait_for
-from faulty import FileResource, Lively
+from faulty import Lively
+from steered import Queue, placed, steps
 
 from quantum_control import ActuatorError
-from quantum_control.config import Mode, ResourceSection
-from quantum_control.core.budget import Budget
-from quantum_control.core.journal import Journal
+from quantum_control.config import Mode
 from quantum_control.daemon import steering as module
-from quantum_control.daemon.audit import AuditLog, read_records
-from quantum_control.daemon.steering import Steering
-from quantum_control.daemon.surroundings import Surroundings
-
-NOW = [0.0]
-
-
-class Queue(FileResource):
-    """Demand of 50 on a size in a file; broken if told to."""
-
-    broken = ""
-
-    def __init__(self, path):
-        super().__init__(path, demand=50.0)
-
-    def apply_control(self, new_size):
-        if Queue.broken:
-            raise OSError(Queue.broken)
-        super().apply_control(new_size)
-
-
-class Place:
-    def __init__(self, folder):
-        self.folder = folder
-        self.path = folder / "size"
-        self.path.write_text("10", encoding="ascii")
-        self.journal = Journal(folder / "journal.db")
-        self.audit = AuditLog(folder, 65_536, 2)
-        self.budgets = {"all": Budget(30)}
-        self.around = Surroundings(self.journal, self.audit, self.budgets, folder / "locks", folder)
-
-    def steer(self, mode="active", **settings):
-        options = {"path": str(self.path)}
-        section = ResourceSection(kind="queue", mode=mode, options=options, **settings)
-        return Steering("web", section, self.around, lambda: NOW[0])
-
-    @property
-    def size(self):
-        return int(self.path.read_text(encoding="ascii"))
-
-    def records(self):
-        self.audit.close()
-        return list(read_records(self.folder))
-
-
-def steps(steering, count=1):
-    for _ in range(count):
-        NOW[0] += 1.0
-        steering.step()
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "resource_type", lambda kind: Queue)
-    monkeypatch.setattr(Queue, "broken", "")
-    place = Place(tmp_path)
-    yield place
-    place.audit.close()
-    place.journal.close()
+    with placed(tmp_path, monkeypatch) as place:
+        yield place
 
 
 @pytest.mark.parametrize("mode", ["observe", "shadow"])
 def test_what_is_not_active_is_never_touched(place, mode):
     steering = place.steer(mode)
-    steps(steering, 20)
+    steps(steering, count=20)
     assert place.size == 10
     assert place.journal.originals() == []
     steering.end()
@@ -86,7 +32,7 @@ def test_what_is_not_active_is_never_touched(place, mode):
 
 def test_shadow_records_what_it_would_have_done(place):
     steering = place.steer("shadow")
-    steps(steering, 5)
+    steps(steering, count=5)
     records = place.records()
     assert {(each["demand"], each["size"], each["mode"]) for each in records} == {(50.0, 10.0, "shadow")}
     assert max(each["as_if_size"] for each in records) > 40
@@ -94,7 +40,7 @@ def test_shadow_records_what_it_would_have_done(place):
 
 def test_active_steers_and_the_end_puts_everything_back(place):
     steering = place.steer()
-    steps(steering, 3)
+    steps(steering, count=3)
     assert place.size > 40
     assert [each.size for each in place.journal.originals()] == [10]
     steering.end()
@@ -106,13 +52,13 @@ def test_active_steers_and_the_end_puts_everything_back(place):
 
 def test_a_mode_is_switched_at_the_next_step(place):
     steering = place.steer("shadow")
-    steps(steering, 3)
+    steps(steering, count=3)
     active = steering.ask_mode(Mode.ACTIVE)
-    steps(steering, 3)
+    steps(steering, count=3)
     assert active.result(0) == "shadow -> active"
     assert place.size > 40
     steering.ask_mode(Mode.OBSERVE)
-    steps(steering, 3)
+    steps(steering, count=3)
     assert place.size == 10
     assert steering.status()["mode"] == "observe"
 
@@ -120,7 +66,7 @@ def test_a_mode_is_switched_at_the_next_step(place):
 def test_a_pause_holds_and_resume_goes_on(place):
     steering = place.steer()
     steering.pause.why = "paused by hand"
-    steps(steering, 3)
+    steps(steering, count=3)
     assert place.size == 10
     assert steering.status()["state"] == "paused"
     steering.resume()
@@ -130,37 +76,71 @@ def test_a_pause_holds_and_resume_goes_on(place):
 
 def test_a_roll_back_puts_the_original_back_and_holds_it_until_resume(place):
     steering = place.steer()
-    steps(steering, 3)
+    steps(steering, count=3)
     done = steering.ask_roll_back()
-    steps(steering, 5)
+    steps(steering, count=5)
     assert done.result(0) == "size 10"
     assert place.size == 10
     steering.resume()
-    steps(steering, 3)
+    steps(steering, count=3)
     assert place.size > 40
 
 
 def test_a_size_set_by_hand_is_left_also_at_the_end(place):
     steering = place.steer(max_size=20)
-    steps(steering, 6)
+    steps(steering, count=6)
     place.path.write_text("77", encoding="ascii")
-    steps(steering, 10)
+    steps(steering, count=10)
     assert place.size == 77
     assert steering.explain()["set_by_hand"] == 77
+    # Killed now, this would leave it as well.
+    assert not place.journal.originals()[0].left_by_us(77)
     steering.end()
     assert place.size == 77
     assert place.journal.originals() == []
 
 
+def test_a_size_set_by_hand_is_left_through_failures_of_the_sensor_and_so_is_one_that_is_paused(place):
+    steering, paused = place.steer(max_size=20), place.steer(name="db", max_size=20)
+    place.file("db")
+    steps(steering, paused, count=6)
+    place.path.write_text("77", encoding="ascii")
+    paused.pause.why = "paused by hand"
+    steps(steering, paused, count=10)
+    Queue.blind = "gone"
+    steps(steering, paused, count=10)
+    assert (steering.status()["state"], place.size, place.size_of("db")) == ("suspended", 77, 20)
+
+
+def test_what_is_asked_for_by_another_thread_is_done_by_the_next_step(place):
+    steering = place.steer(max_size=20)
+    steps(steering, count=6)
+    place.path.write_text("77", encoding="ascii")
+    steps(steering, count=8)
+    steering.resume()
+    assert steering.hands.theirs == 77
+    steps(steering)
+    assert (steering.hands.theirs, place.size) == (None, 39)
+
+
+def test_a_pause_asked_for_after_a_resume_stands(place):
+    steering = place.steer()
+    steering.ask_roll_back()
+    steering.resume()
+    steering.pause.why = "paused by hand"
+    steps(steering, count=3)
+    assert (steering.status()["state"], place.size) == ("paused", 10)
+
+
 def test_bounds_of_the_configuration_narrow_those_of_the_resource(place):
     steering = place.steer(max_size=20)
-    steps(steering, 5)
+    steps(steering, count=5)
     assert place.size == 20
 
 
 def test_a_budget_is_kept_and_left_at_the_end(place):
     steering = place.steer(budget="all")
-    steps(steering, 5)
+    steps(steering, count=5)
     assert place.size == 30
     assert place.budgets["all"].held == 30
     steering.end()
@@ -173,9 +153,9 @@ def test_one_writer_at_a_time(place, caplog):
     steps(first)
     steps(second)
     assert "steers this resource already" in second.status()["trouble"]
-    steps(first, 3)
+    steps(first, count=3)
     first.end()
-    steps(second, 3)
+    steps(second, count=3)
     assert "trouble" not in second.status()
     assert place.size > 40
     second.end()
@@ -184,17 +164,17 @@ def test_one_writer_at_a_time(place, caplog):
 def test_what_cannot_be_reached_is_tried_again_less_and_less_often(place, caplog):
     place.path.unlink()
     broken = place.steer(budget="all")  # joining a budget measures
-    steps(broken, 30)
+    steps(broken, count=30)
     assert "No such file" in broken.status()["trouble"]
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
     place.path.write_text("10", encoding="ascii")
-    steps(broken, 40)
+    steps(broken, count=40)
     assert "trouble" not in broken.status()
 
 
 def test_what_cannot_be_put_back_stays_in_the_journal(place):
     steering = place.steer()
-    steps(steering, 3)
+    steps(steering, count=3)
     Queue.broken = "locked"
     with pytest.raises(ActuatorError, match="original size 10 of web could not be restored: locked"):
         steering.end()
@@ -204,14 +184,14 @@ def test_what_cannot_be_put_back_stays_in_the_journal(place):
 def test_changes_are_told_in_one_line_each_and_nothing_else(place, caplog):
     caplog.set_level(logging.INFO, "quantum_control")
     steering = place.steer(max_size=20)
-    steps(steering, 20)
+    steps(steering, count=20)
     assert len(caplog.records) == 1
     assert caplog.messages[0].startswith("web: as found -> 20: changed: demand 50 at size 10")
 
 
 def test_every_decision_is_recorded_with_its_reason(place):
     steering = place.steer(max_size=20)
-    steps(steering, 6)
+    steps(steering, count=6)
     records = place.records()
     assert len(records) == 6
     assert records[0]["why"] == ["maximum"]
@@ -222,14 +202,14 @@ def test_memory_stays_bounded_over_a_long_run(place, monkeypatch, caplog):
     caplog.set_level(logging.WARNING, "quantum_control")  # each line of the log is kept for this test
     monkeypatch.setattr(module, "resource_type", lambda kind: Lively)
     steering = place.steer()
-    steps(steering, 300)  # until every window is full
+    steps(steering, count=300)  # until every window is full
     gc.collect()
     tracemalloc.start()
     try:
-        steps(steering, 200)
+        steps(steering, count=200)
         wait_for(lambda: not place.audit.waiting)
         before = tracemalloc.get_traced_memory()[0]
-        steps(steering, 1000)
+        steps(steering, count=1000)
         assert steering.status()["changes"] > 500
         wait_for(lambda: not place.audit.waiting)
         gc.collect()
