@@ -104,8 +104,8 @@ class ResourceSection(_Section):
     deadline: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     """Seconds after which an answer of the resource is too old to act on; two intervals if not given."""
     frozen_after: Annotated[int, Field(ge=2)] = 60
-    """Measurements in a row, with work waiting and equal to the last digit, after which the size is held:
-    the sensor is frozen, or the resource saturated."""
+    """Measurements in a row, with work waiting and equal to the last digit, after which the size is not
+    made smaller: the sensor is frozen, or the resource saturated."""
     hold_off: Seconds = 0.0
     """Seconds from one change to the next."""
     quiet: list[str] = []

@@ -1,4 +1,4 @@
-"""Sensor checks: an answer that is late, old or runs backwards is none; one that is frozen holds the size."""
+"""Sensor checks: an answer that is late, old or runs backwards is none; frozen ones shrink nothing."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ FROZEN_AFTER = 60
 
 
 class Frozen:
-    """A link that holds the size while answers do not change though work waits.
+    """A link that lets nothing shrink while answers do not change though work waits.
 
     So answers a sensor that is frozen, and so does a live one whose resource is
-    saturated: a bounded queue that is full, at a size that is at its bound. By
-    what they say both are overloaded. That is no reason to put the original
-    back, which would shrink a resource that is saturated; nor to grow on. The
-    hold ends with the first answer that differs. A sensor that says when it
-    measured (`ResourceState.time`) is found by its age instead, which is a
-    failure.
+    saturated: a bounded queue that is full, at a size that is at its bound, cut
+    by a budget or paused. Both say that more is needed. To put the original
+    back would shrink what is overloaded; to refuse it more would starve it when
+    there is room again, and keeps little from a frozen sensor, which has had
+    `after` intervals to grow in. That goes as far as the bounds. A sensor that
+    says when it measured (`ResourceState.time`) is found by its age instead,
+    which is a failure.
 
     Parameters
     ----------
     after
-        Equal answers in a row after which to hold.
+        Equal answers in a row from which on nothing shrinks.
     name
         Of the resource, for the log.
     """
@@ -52,11 +53,11 @@ class Frozen:
         self._equal = self._equal + 1 if answer == self._last else 0
         self._last = answer
         if self._equal == self._after:
-            _log.warning("%s: %s; the size is held until they change", self._name, self._why)
+            _log.warning("%s: %s; the size is not made smaller until they change", self._name, self._why)
 
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:  # noqa: ARG002 - a Link
-        """Hold while nothing changes."""
-        return (size, self._why) if self._equal >= self._after else (wanted, "")
+        """Refuse to shrink while nothing changes; the reason is told whatever is wanted."""
+        return (max(size, wanted), self._why) if self._equal >= self._after else (wanted, "")
 
     @property
     def _why(self) -> str:
@@ -81,7 +82,8 @@ class Checked(Resource):
         for and, where the resource says when it was measured
         (`ResourceState.time`), since then.
     frozen_after
-        Equal answers in a row, with work waiting, after which `frozen` holds.
+        Equal answers in a row, with work waiting, from which on `frozen` lets
+        nothing shrink.
         Without work waiting an equal answer is no news.
     clock
         Seconds, never backwards.
@@ -100,7 +102,7 @@ class Checked(Resource):
         self.resource = resource
         self.min_size, self.max_size, self.unit = resource.min_size, resource.max_size, resource.unit
         self.frozen = Frozen(frozen_after, name or type(resource).__name__)
-        """Link that holds the size while answers do not change; give it to the controller."""
+        """Link that lets nothing shrink while answers do not change; give it to the controller."""
         self._deadline = deadline
         self._clock = clock
         self._metrics: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Answers that are late, old or run backwards are not believed; those that are frozen hold the size."""
+"""Answers that are late, old or run backwards are not believed; frozen ones shrink nothing."""
 
 from math import nan
 
@@ -6,6 +6,7 @@ import pytest
 from doubles import Clock, Pool
 
 from quantum_control import QuantumController, ResourceState, SensorError
+from quantum_control.core.chain import Pause
 from quantum_control.core.decision import Outcome
 from quantum_control.core.sensing import Checked
 
@@ -73,15 +74,15 @@ def test_a_source_that_goes_back_in_time_is_told_once_and_then_believed():
 
 
 def held(resource):
-    """Why a wish for another size is held back."""
-    return resource.frozen.allow(resource.measure_state(), 10, 12)[1]
+    """Why a wish for a smaller size is held back."""
+    return resource.frozen.allow(resource.measure_state(), 10, 8)[1]
 
 
-def test_an_answer_that_does_not_change_while_work_waits_holds_the_size(caplog):
+def test_while_answers_do_not_change_though_work_waits_nothing_shrinks(caplog):
     _, resource, _ = checked(demand=12.5)
     assert [held(resource) for _ in range(5)] == [""] * 5
     assert held(resource).startswith("6 measurements in a row are equal to the last digit while work waits")
-    held(resource)
+    assert [resource.frozen.allow(resource.measure_state(), 10, wanted)[0] for wanted in (8, 12)] == [10, 12]
     assert len(caplog.records) == 1
 
 
@@ -122,3 +123,15 @@ def test_a_saturated_resource_keeps_the_size_it_has_grown_to_and_is_steered_on_w
     for _ in range(10):
         step()
     assert pool.size < 50
+
+
+def test_one_that_was_saturated_while_it_was_paused_grows_on_after_that():
+    pool, resource, clock = checked(demand=100.0)
+    pause = Pause()
+    controller = QuantumController(resource, clock=clock, links=(resource.frozen, pause))
+    for why in ("paused by hand", ""):
+        pause.why = why
+        for _ in range(20):
+            clock.tick()
+            controller.optimize()
+        assert (pool.size > 90) is not bool(why)
