@@ -8,7 +8,7 @@ from math import inf
 from typing import Protocol, runtime_checkable
 
 from quantum_control.core.budget_share import Share
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
+from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError, SafetyError
 from quantum_control.core.resource import Resource
 from quantum_control.core.waterfilling import water_fill
 
@@ -159,6 +159,8 @@ class Budget:
     def request(self, share: Share, size: int) -> None:
         """Give a member as much of `size` (all its pools together) as is its due, taking it from others.
 
+        Less than it has it gets in any case.
+
         Raises
         ------
         SafetyError
@@ -172,7 +174,14 @@ class Budget:
                     "this share has left its budget; budget.share() lets the resource join again"
                 )
             share.wanted = size
-            self._negotiate(share)
+            try:
+                self._negotiate(share)
+            except QuantumControlError as error:
+                if size >= share.granted:
+                    raise
+                _log.warning("budget: %r takes less than it has, for which nobody is asked: %s", share, error)
+                share.order(size)
+                return
             self._shrink_others(share)
             self._grant(share, size)
 

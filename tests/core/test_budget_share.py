@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from budgeted import Allowance, Pool
 
 from quantum_control.core.budget import Budget
@@ -96,6 +97,21 @@ def test_who_leaves_has_left_though_the_other_processes_cannot_be_told(caplog):
     allowance.claim = claimed
     second.apply_control(20)
     assert pools[1].size == 20
+
+
+def test_cut_off_from_the_other_processes_a_member_can_shrink_and_not_grow():
+    allowance = Allowance(20)
+    budget, pool = Budget(allowance), Pool(9)
+    share = budget.share(pool)
+
+    def claim(wanted, floor, held):
+        raise SafetyError("cut off")
+
+    allowance.claim = claim
+    share.apply_control(4)
+    assert (pool.size, share.granted) == (4, 4)
+    with pytest.raises(SafetyError, match="cut off"):
+        share.apply_control(5)
 
 
 def test_what_somebody_keeps_is_claimed_of_the_other_processes():

@@ -84,6 +84,19 @@ def test_while_it_is_held_measuring_steers_no_longer_and_what_it_has_set_is_put_
     assert balancing.snapshot() == {"weight": 5}
 
 
+def test_it_is_put_back_by_the_object_that_took_the_snapshot_which_may_know_of_hands(balancing, journal):
+    taken, put_back = [], []
+    balancing.snapshot = lambda: taken.append({"weight": 5}) or dict(taken[-1])
+    balancing.restore = put_back.append
+    steered = Journalled(balancing, journal, "weights", "balancing", {})
+    steered.measure_state()
+    steered.measure_state()
+    steered.hold()
+    steered.go_on()
+    steered.put_back()
+    assert (len(taken), put_back) == (1, taken * 2)
+
+
 def test_a_hold_where_measuring_does_not_steer_does_nothing(balancing, journal):
     balancing.steers_while_measuring = False
     steered = Journalled(balancing, journal, "weights", "balancing", {})
