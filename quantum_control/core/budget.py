@@ -190,7 +190,7 @@ class Budget:
         with self._lock:
             if share not in self._members:
                 return
-            share.granted = size
+            share.found(size)
             share.still = still
             try:
                 self._negotiate()
@@ -199,7 +199,7 @@ class Budget:
                 _log.warning("budget: %r: %s", share, error)
                 due = share.floor
             target = max(share.floor, min(due, self._free(share)))
-            if self.held <= self.capacity or target >= size:
+            if self.held <= self.capacity or target >= share.granted:
                 return
             try:
                 share.order(target)

@@ -18,6 +18,11 @@ BUSY_SECONDS = 0.2
 hangs costs the others their growth, and little time."""
 
 
+ON_ITS_WAY = 12
+"""Measurements in a row, none of them above the one before, after which a growth that was ordered is not
+expected any more: as long as the controller itself waits for one, at the longest delay that there is."""
+
+
 class Share(Resource):
     """A resource within a budget; made by `Budget.share`.
 
@@ -35,6 +40,8 @@ class Share(Resource):
         """How many pools have its size each."""
         self.granted = found * self.pools
         """What it was given, or was found to have. All its pools together, as are the following."""
+        self._ordered = self._seen = self.granted
+        self._waited = 0  # measurements in a row without growth
         self.still = _still(resource)
         """What it holds at most, granted or not, where its resource tells."""
         self.wanted = self.granted
@@ -91,9 +98,18 @@ class Share(Resource):
             self.resource.apply_control(size)
             if self.still is not None:
                 self.still = self.held
-            self.granted = size * self.pools
+            self.granted = self._ordered = size * self.pools
+            self._waited = 0
         finally:
             self.lock.release()
+
+    def found(self, size: int) -> None:
+        """Take what it was measured to have for what it was given; a growth on its way counts whole."""
+        self._waited = 0 if size > self._seen else self._waited + 1
+        self._seen = size
+        if size >= self._ordered or self._waited >= ON_ITS_WAY:
+            self._ordered = size
+        self.granted = max(size, self._ordered)
 
     def measure_state(self) -> ResourceState:
         """Measure the resource."""

@@ -6,6 +6,7 @@ import pytest
 from budgeted import Allowance, Pool
 
 from quantum_control.core.budget import Budget
+from quantum_control.core.budget_share import ON_ITS_WAY
 from quantum_control.core.errors import SafetyError
 
 
@@ -123,3 +124,37 @@ def test_what_somebody_keeps_is_claimed_of_the_other_processes():
     pool.size = 12
     share.measure_state()
     assert allowance.claims[-1] == (12, 1, 12)
+
+
+class Slow(Pool):
+    """Comes to the size ordered by and by."""
+
+    ordered = 10
+
+    def apply_control(self, new_size):
+        self.ordered = new_size
+
+
+def test_a_growth_that_is_on_its_way_is_not_handed_on():
+    budget = Budget(100)
+    slow, other = Slow(10), Pool(10)
+    mine, theirs = budget.share(slow), budget.share(other)
+    mine.apply_control(80)
+    for size in (10, 10, 30, 45):
+        slow.size = size
+        mine.measure_state()
+        theirs.apply_control(60)
+        assert slow.ordered + other.size <= 100
+    assert (slow.ordered, other.size) == (50, 50)
+
+
+def test_a_growth_that_never_comes_is_given_up():
+    budget = Budget(100)
+    slow = Slow(10)
+    mine = budget.share(slow)
+    mine.apply_control(80)
+    granted = []
+    for _ in range(ON_ITS_WAY + 1):
+        mine.measure_state()
+        granted.append(mine.granted)
+    assert granted == [80] * (ON_ITS_WAY - 1) + [10] * 2
