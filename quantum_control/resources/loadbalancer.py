@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +123,7 @@ class LoadBalancerResource(Resource):
         self._metrics: dict[str, float] = {}
         self._taken: dict[str, object] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
-        weakref.finalize(self, _give_back_quietly, self._custody)
+        weakref.finalize(self, _give_back_quietly, self._custody, os.getpid())
 
     # ---- the contract ---------------------------------------------------------------------------
 
@@ -290,7 +291,9 @@ class LoadBalancerResource(Resource):
         return f"<LoadBalancerResource: {self._size} back ends of {self._balancer!r}>"
 
 
-def _give_back_quietly(custody: Custody) -> None:
+def _give_back_quietly(custody: Custody, process: int) -> None:
+    if os.getpid() != process:  # a forked child ends, and its parent steers on
+        return
     try:
         custody.give_back()
     except QuantumControlError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer, run
@@ -165,6 +166,17 @@ def test_a_forgotten_resource_puts_every_weight_back_when_it_is_collected(balanc
     del resource
     gc.collect()
     assert set(balancer.weights.values()) == {100}
+
+
+def test_its_copy_in_a_forked_process_leaves_the_weights_alone(balancer, clock, monkeypatch):
+    resource = LoadBalancerResource(balancer=balancer, clock=clock)
+    run(resource, balancer, clock)
+    before = balancer.weights
+    here = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: here + 1)
+    del resource
+    gc.collect()
+    assert balancer.weights == before != dict.fromkeys(before, 100)
 
 
 def test_steering_starts_afresh_after_release(resource, balancer, clock):
