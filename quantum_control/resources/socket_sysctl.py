@@ -35,7 +35,6 @@ class _Sample:
     values: Values
     connections: list[Connection]
     used: int
-    low: int
 
 
 class SocketBuffers(Resource):
@@ -77,8 +76,8 @@ class SocketBuffers(Resource):
     `net.core.rmem_max` and `wmem_max`, which bound what an application may ask for by
     itself, are one pair for the whole machine. Inside another network namespace the
     kernel shows them and does not let them be set; they stay as they are. In the
-    machine's own namespace they are raised along, and never lowered, which
-    reaches every namespace. `scope` says which of the two it is.
+    machine's own namespace they are raised along with a size above the one found,
+    and never lowered, which reaches every namespace. `scope` says which of the two it is.
     """
 
     unit = "bytes"
@@ -138,7 +137,7 @@ class SocketBuffers(Resource):
         sample = self._sysctls.inside(self._sample)
         last, self._last = self._last, sample
         self._sysctls.notice(sample.values)
-        self._heed(sample.low)
+        self._heed(tcp_memory_low())  # from here: other namespaces than the machine's do not show it
         size = float(self._size(sample.values))
         if last is None or not sample.time > last.time:
             return ResourceState.from_demand(size, size=size)  # nothing to compare with yet
@@ -260,9 +259,7 @@ class SocketBuffers(Resource):
             )
 
     def _sample(self) -> _Sample:
-        return _Sample(
-            self._clock(), self._sysctls.read(), connections(), tcp_memory_used(), tcp_memory_low()
-        )
+        return _Sample(self._clock(), self._sysctls.read(), connections(), tcp_memory_used())
 
     def _largest(self, receive: float, send: float) -> float:
         """Size of which the two directions have these parts at most."""
@@ -272,7 +269,9 @@ class SocketBuffers(Resource):
         values = {}
         for name, numbers in self._sysctls.found.items():
             part = size * self._most[CAPS.get(name, name)] // self._found
-            values[name] = (max(part, numbers[0]),) if name in CAPS else (*numbers[:2], part)
+            if name in CAPS:  # far below the size found as a rule: only growth past that is followed
+                part = max(part, numbers[0]) if size > self._found else numbers[0]
+            values[name] = *numbers[:-1], part
         return values
 
     def _size(self, values: Values) -> int:

@@ -90,8 +90,13 @@ class Sysctls:
         return values
 
     def notice(self, values: Values) -> None:
-        """Compare what is in force with what was set, and log what somebody else has changed."""
+        """Compare what is in force with what was set, and log what somebody else has changed.
+
+        What cannot be set from here is not in our care, whoever changes it.
+        """
         for name, numbers in values.items():
+            if name in self.fixed:
+                continue
             if numbers == self._ordered[name]:
                 self.foreign.discard(name)
             elif name not in self.foreign:

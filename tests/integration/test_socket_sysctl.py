@@ -16,6 +16,7 @@ from quantum_control.bench.namespace import Namespace
 from quantum_control.bench.network_bed import NetworkBed
 from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
 from quantum_control.resources.socket_sysctl import SocketBuffers
+from quantum_control.resources.tcp_memory import tcp_memory_low
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
 
@@ -215,6 +216,16 @@ def test_another_namespace_of_the_same_name_is_not_touched(namespace, tmp_path):
         resource.release()
         SocketBuffers(name).restore(kept)
     assert settings(namespace) == FOUND
+
+
+def test_the_memory_of_tcp_is_bounded_by_the_machines_own_numbers(namespace, caplog):
+    resource = SocketBuffers(namespace.path)
+    most = resource.max_size
+    assert most == tcp_memory_low() * RECEIVE[2] // (RECEIVE[2] + SEND[2])
+    assert namespace.call(tcp_memory_low) != tcp_memory_low(), "which the namespace does not show"
+    resource.measure_state()
+    assert resource.max_size == most
+    assert "tcp_mem" not in caplog.text
 
 
 def test_a_namespace_that_is_not_there_is_told():

@@ -283,8 +283,9 @@ def test_caps_of_the_whole_machine_are_raised_never_lowered_and_said_to_be_so(si
     resource = site.resource()
     assert "for every network namespace" in resource.scope
     assert resource.scope in caplog.text
-    resource.apply_control(200_000)
-    assert site.numbers("core/rmem_max") == (212_992,)
+    for less in (200_000, 3_000_000):
+        resource.apply_control(less)
+        assert site.numbers("core/rmem_max") == site.numbers("core/wmem_max") == (212_992,)
     resource.apply_control(7_500_000)
     assert site.numbers("core/rmem_max") == (7_500_000,)
     assert site.numbers("core/wmem_max") == (5_000_000,)
@@ -299,6 +300,21 @@ def test_caps_that_cannot_be_set_from_here_stay_and_that_is_said(site):
     assert "stay as they are" in resource.scope
     resource.apply_control(7_500_000)
     assert site.numbers("core/rmem_max") == (212_992,)
+
+
+def test_caps_that_cannot_be_set_from_here_may_be_changed_by_anybody(site, caplog):
+    """Our own instance in the machine's namespace does, and every other namespace sees it."""
+    for name in ("rmem_max", "wmem_max"):
+        (site.root / "core" / name).chmod(0o444)
+    resource = site.resource()
+    (site.root / "core/rmem_max").write_text("7000000\n")
+    resource.measure_state()
+    assert resource.get_metrics()["set_by_hand"] == 0.0
+    assert "somebody else" not in caplog.text
+    resource.apply_control(7_500_000)
+    assert site.numbers("ipv4/tcp_rmem")[2] == 7_500_000
+    resource.release()
+    assert site.numbers("core/rmem_max") == (7_000_000,)
 
 
 def test_numbers_changed_by_somebody_else_are_left_alone_until_they_are_ours_again(site, caplog):
