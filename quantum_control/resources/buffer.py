@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.resource import Resource
 from quantum_control.resources.front import Front
+from quantum_control.resources.sysctls import Sysctls
 
 WAYS = {
     "queue": ("queue_limit", "QueueLimit"),
@@ -60,3 +62,19 @@ class BufferResource(Front, Resource):
                 " own tables, and reaches all interfaces of a network namespace"
             )
         self._choose("a buffer", control, WAYS, options)
+
+    @classmethod
+    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Self:
+        """Make it anew from its options to put a snapshot back.
+
+        Raises
+        ------
+        GoneError
+            The network namespace or the cgroup has ended, and what was set with it; what has its name
+            by now is another.
+        ConfigError, SensorError
+            As for a new one.
+        """
+        if "identity" in snapshot:
+            Sysctls(options.get("netns"), ()).recognize(snapshot)
+        return cls(**options)

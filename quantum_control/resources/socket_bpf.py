@@ -7,12 +7,13 @@ import os
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.bpf_calls import SockOpsProgram
 from quantum_control.resources.bpf_object import BpfObject, read_object
@@ -87,7 +88,9 @@ class SockOps(Resource):
     Raises
     ------
     ConfigError
-        There is no such cgroup, or the bounds leave nothing to set.
+        It is no cgroup v2, or the bounds leave nothing to set.
+    GoneError
+        There is no such cgroup or namespace.
     SensorError
         The namespace cannot be entered.
     """
@@ -104,8 +107,10 @@ class SockOps(Resource):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cgroup = cgroup2_root() / cgroup
+        if not self._cgroup.exists():
+            raise GoneError(f"there is no cgroup {self._cgroup}; make it, or name one below {cgroup2_root()}")
         if not (self._cgroup / "cgroup.procs").exists():
-            raise ConfigError(f"{self._cgroup} is no cgroup v2; make it, or name one below {cgroup2_root()}")
+            raise ConfigError(f"{self._cgroup} is no cgroup v2; name one below {cgroup2_root()}")
         self._netns = netns
         self._clock = clock
         self._low = tcp_memory_low()
@@ -135,8 +140,10 @@ class SockOps(Resource):
 
         Raises
         ------
+        GoneError
+            The cgroup or the namespace is gone.
         SensorError
-            The cgroup or the namespace is gone, or the kernel cannot be asked.
+            The kernel cannot be asked.
         """
         self._notice()
         ours = self._cgroups()
@@ -227,7 +234,7 @@ class SockOps(Resource):
     def _notice(self) -> None:
         """Look whether the program is there and says what was ordered."""
         if not (self._cgroup / "cgroup.procs").exists():
-            raise SensorError(f"the cgroup {self._cgroup} is gone")
+            raise GoneError(f"the cgroup {self._cgroup} is gone")
         if self._program is None:
             return
         if not self._program.attached():
@@ -250,8 +257,12 @@ class SockOps(Resource):
         return {"connections_set": float(done), "refused": float(refused)}
 
     def _cgroups(self) -> set[int]:
-        """Numbers of the cgroup and of all below."""
-        return {Path(place).stat().st_ino for place, _, _ in os.walk(self._cgroup)}
+        """Numbers of the cgroup and of all below; without those that vanish meanwhile."""
+        found = set()
+        for place, _, _ in os.walk(self._cgroup):
+            with suppress(FileNotFoundError):
+                found.add(Path(place).stat().st_ino)
+        return found
 
     def __enter__(self) -> Self:
         return self

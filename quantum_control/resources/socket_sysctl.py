@@ -68,8 +68,8 @@ class SocketBuffers(Resource):
     ------
     ConfigError
         Bounds that leave nothing to set.
-    SensorError
-        The namespace cannot be entered (root) or has no TCP sysctls.
+    GoneError, SensorError
+        The namespace is not there, cannot be entered (root) or has no TCP sysctls.
 
     Notes
     -----
@@ -131,7 +131,7 @@ class SocketBuffers(Resource):
 
         Raises
         ------
-        SensorError
+        GoneError, SensorError
             The namespace is gone, or the kernel cannot be asked.
         """
         sample = self._sysctls.inside(self._sample)
@@ -205,7 +205,7 @@ class SocketBuffers(Resource):
         return self._sysctls.snapshot()
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put back what `snapshot()` told, also in another process than that which asked for it.
+        """Put back what `snapshot()` told, also in another process; of what was set here as `release()`.
 
         Raises
         ------

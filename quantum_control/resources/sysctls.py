@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.netns import inside, netns_path
+from quantum_control.core.errors import ActuatorError, GoneError, SensorError
+from quantum_control.resources.netns import inside, netns_identity
 
 T = TypeVar("T")
 
@@ -39,8 +39,10 @@ class Sysctls:
 
     Raises
     ------
+    GoneError
+        There is no such namespace.
     SensorError
-        The namespace cannot be entered, or a sysctl cannot be read.
+        It cannot be entered, or a sysctl cannot be read.
     """
 
     def __init__(
@@ -48,8 +50,7 @@ class Sysctls:
     ) -> None:
         self.netns = netns
         self._root = root
-        self._identity = self._find()
-        present, writable = inside(netns, lambda: self._present(names))
+        self._identity, (present, writable) = inside(netns, lambda: (netns_identity(), self._present(names)))
         self.fixed: frozenset[str] = frozenset(present) - writable
         """Those that the kernel shows to this namespace but does not let it set."""
         self.found: Values = self.inside(lambda: self.read(present))
@@ -63,15 +64,21 @@ class Sysctls:
 
         Raises
         ------
+        GoneError
+            It has ended, or another one has its name by now.
         SensorError
-            It is gone, or another one has taken its name.
+            It cannot be entered; and whatever `call` raises.
         """
-        if self._find() != self._identity:
-            raise SensorError(
-                f"the network namespace {self.netns} is another one than the one that was steered;"
-                " make a new resource for it"
-            )
-        return inside(self.netns, call)
+
+        def work() -> T:
+            if netns_identity() != self._identity:
+                raise GoneError(
+                    f"the network namespace {self.netns} is another one than the one that was steered;"
+                    " make a new resource for it"
+                )
+            return call()
+
+        return inside(self.netns, work)
 
     def read(self, names: Iterable[str] | None = None) -> Values:
         """Numbers now, for a caller that is in the namespace.
@@ -123,47 +130,62 @@ class Sysctls:
             raise ActuatorError(f"setting socket buffers: {error}") from error
 
     def restore(self) -> None:
-        """Put back what was found; a namespace that is gone has nothing to put back.
+        """Put back what was found, but for what somebody else has changed.
+
+        Of a namespace that is gone there is nothing to put back.
 
         Raises
         ------
         ActuatorError
             As `order`.
         """
-        if self.exists():
-            self.order(self.found)
-        else:
-            _log.warning("the network namespace %s is gone; nothing of it can be restored", self.netns)
-
-    def exists(self) -> bool:
-        """Whether the namespace is still there, and still the same."""
-        try:
-            return self._find() == self._identity
-        except SensorError:
-            return False
+        self.restore_from(self.snapshot())
 
     def snapshot(self) -> dict[str, object]:
         """What was found, to be kept as JSON."""
         return {"identity": self._identity, "found": {name: list(self.found[name]) for name in self.found}}
 
     def restore_from(self, snapshot: Mapping[str, object]) -> None:
-        """Put back what another process had found, whoever has set what is there now.
+        """Put back what was found here, as `restore` does, or by another process.
+
+        What another process had found is put back whoever has set what is there now:
+        which of it that process had set is not known.
 
         Raises
         ------
         ActuatorError
             As `order`; or the snapshot is not one.
         """
-        if snapshot.get("identity") != self._identity:
-            _log.warning("the network namespace %s is another one now; nothing to restore", self.netns)
+        try:
+            self.recognize(snapshot)
+            in_force = self.inside(self.read)
+        except GoneError as error:
+            _log.warning("%s; nothing of it can be restored", error)
             return
+        except SensorError as error:
+            raise ActuatorError(f"restoring socket buffers: {error}") from error
         found = snapshot.get("found")
         if not isinstance(found, Mapping):
             raise ActuatorError(f"no snapshot of sysctls: {dict(snapshot)!r}")
-        self.foreign.clear()
-        self._ordered = self.inside(self.read)
-        self.order({name: tuple(found[name]) for name in self.found if name in found})
-        self.found = dict(self._ordered)
+        wanted = self.found | {name: tuple(found[name]) for name in self.found if name in found}
+        if wanted != self.found:
+            self.foreign.clear()
+            self._ordered, self.found = in_force, wanted
+        self.order(wanted)
+
+    def recognize(self, snapshot: Mapping[str, object]) -> None:
+        """Make sure that the snapshot is of this namespace, and that it is still there.
+
+        Raises
+        ------
+        GoneError
+            It is not.
+        SensorError
+            It cannot be entered.
+        """
+        if snapshot.get("identity") != self._identity:
+            raise GoneError(f"the network namespace {self.netns} is another one than that of the snapshot")
+        self.inside(lambda: None)
 
     def _order(self, wanted: Values) -> None:
         before = self.read()
@@ -207,14 +229,6 @@ class Sysctls:
         present = [name for name in names if (self._root / name).exists()]
         settable = (name for name in present if (self._root / name).stat().st_mode & 0o222)
         return present, frozenset(settable)
-
-    def _find(self) -> int:
-        """Number by which the kernel tells network namespaces apart."""
-        path = Path("/proc/thread-self/ns/net") if self.netns is None else netns_path(self.netns)
-        try:
-            return path.stat().st_ino
-        except OSError as error:
-            raise SensorError(f"network namespace {path}: {error.strerror}") from error
 
 
 def _dotted(name: str) -> str:

@@ -15,7 +15,7 @@ from integration.requirements import require
 
 from quantum_control import QuantumController
 from quantum_control.bench.namespace import Namespace
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError
 from quantum_control.resources import bpf_calls
 from quantum_control.resources.bpf_calls import SockOpsProgram, attached
 from quantum_control.resources.bpf_object import read_object
@@ -231,7 +231,7 @@ def test_a_cgroup_that_vanishes_is_told(namespace, cgroup):
     controller.optimize()
     resource.apply_control(SIZE)
     cgroup.rmdir()
-    with pytest.raises(SensorError, match="is gone"):
+    with pytest.raises(GoneError, match="is gone"):
         resource.measure_state()
     with pytest.raises(SafetyError, match="is gone"):
         resource.apply_control(2 * SIZE)
@@ -239,9 +239,19 @@ def test_a_cgroup_that_vanishes_is_told(namespace, cgroup):
     resource.release()
 
 
+def test_a_cgroup_below_that_vanishes_while_it_is_looked_at_is_left_out(namespace, cgroup, monkeypatch):
+    walk = os.walk
+    vanished = (str(cgroup / "below"), [], [])
+    monkeypatch.setattr("quantum_control.resources.socket_bpf.os.walk", lambda top: [*walk(top), vanished])
+    resource = SockOps(cgroup, netns=namespace.path)
+    assert resource.measure_state().size == resource._found
+
+
 def test_what_is_no_cgroup_of_version_2_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no cgroup v2"):
+    with pytest.raises(GoneError, match="there is no cgroup"):
         SockOps("no-such-cgroup")
+    with pytest.raises(ConfigError, match="no cgroup v2"):
+        SockOps(tmp_path)
     with pytest.raises(ActuatorError, match="none of a cgroup v2"):
         SockOpsProgram(shipped_object(), tmp_path)
 

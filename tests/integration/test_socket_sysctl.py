@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from integration.host_network import children, host_network, require_namespaces
+from integration.requirements import require
 
 from quantum_control import QuantumController
 from quantum_control.bench.namespace import Namespace
 from quantum_control.bench.network_bed import NetworkBed
-from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, GoneError, SafetyError, SensorError
+from quantum_control.resources.netns import netns_identity
 from quantum_control.resources.socket_sysctl import SocketBuffers
 from quantum_control.resources.tcp_memory import tcp_memory_low
 
@@ -216,6 +219,39 @@ def test_another_namespace_of_the_same_name_is_not_touched(namespace, tmp_path):
         resource.release()
         SocketBuffers(name).restore(kept)
     assert settings(namespace) == FOUND
+
+
+def test_another_namespace_with_the_inode_of_one_that_has_ended_is_not_touched(tmp_path):
+    require(netns_identity().startswith("cookie"), "cookies of network namespaces; Linux 5.14")
+    name = tmp_path / "name"
+    ended = {}
+    with ExitStack() as made:
+        for _ in range(8):  # others on this machine may get the number of one
+            first = made.enter_context(Namespace())
+            narrow(first)
+            name.symlink_to(first.path)
+            resource = SocketBuffers(name)
+            ended[name.stat().st_ino] = resource, resource.snapshot()
+            resource.apply_control(900_000)
+            name.unlink()
+    with ExitStack() as made:
+        for _ in range(100):  # the kernel gives a number anew a moment after the end
+            second = made.enter_context(Namespace())
+            inode = Path(second.path).stat().st_ino
+            if inode in ended:
+                break
+            time.sleep(0.02)
+        narrow(second)
+        name.symlink_to(second.path)
+        resource, kept = ended[inode]
+        with pytest.raises(GoneError, match="another one"):
+            resource.measure_state()
+        with pytest.raises(ActuatorError, match="another one"):
+            resource.apply_control(950_000)
+        resource.restore(kept)
+        resource.release()
+        SocketBuffers(name).restore(kept)
+        assert settings(second) == FOUND
 
 
 def test_the_memory_of_tcp_is_bounded_by_the_machines_own_numbers(namespace, caplog):

@@ -332,6 +332,17 @@ def test_numbers_changed_by_somebody_else_are_left_alone_until_they_are_ours_aga
     assert site.numbers("ipv4/tcp_wmem") == (4096, 16384, 4_000_000), "ours: restored"
 
 
+def test_numbers_changed_by_somebody_else_stay_when_a_snapshot_of_its_own_is_restored(site):
+    resource = site.resource()
+    kept = json.loads(json.dumps(resource.snapshot()))
+    resource.apply_control(7_000_000)
+    (site.root / "ipv4/tcp_rmem").write_text("4096 131072 9000000")
+    for _ in range(2):
+        resource.restore(kept)  # as the daemon does when it ends
+        assert site.numbers("ipv4/tcp_rmem") == (4096, 131072, 9_000_000), "theirs"
+        assert site.numbers("ipv4/tcp_wmem") == (4096, 16384, 4_000_000), "ours: restored"
+
+
 def test_one_set_back_by_hand_is_steered_again(site):
     resource = site.resource()
     resource.apply_control(7_000_000)
