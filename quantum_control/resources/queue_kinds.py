@@ -22,6 +22,9 @@ CODEL_TARGET = 1
 MANAGED = ("cake", "fq", "fq_pie", "pie", "red", "sfb", "gred", "choke", "sfq", "hhf", "dualpi2")
 """Kinds that manage their queue by themselves, or keep one for each flow."""
 
+MANAGING = (*MANAGED, "codel", "fq_codel")
+"""Those, and the kinds that keep a delay of which the target can be set."""
+
 CLASSFUL = ("htb", "hfsc", "prio", "drr", "qfq", "ets", "mq", "mqprio", "multiq", "cbq")
 """Kinds that hold no packets: their leaves do."""
 
@@ -116,6 +119,24 @@ def choose(interface: str, found: Sequence[Qdisc], parent: int | None) -> Qdisc:
     return _at(interface, found, ROOT)
 
 
+def check_replaceable(interface: str, found: Sequence[Qdisc], here: Qdisc) -> None:
+    """Make sure that a bfifo may take the place of `here`, which the kernel has put there by itself.
+
+    Raises
+    ------
+    ConfigError
+        It manages its queue by itself, or what would go with it does: a bfifo would be worse.
+    """
+    below = found if here.parent == ROOT else ()
+    for each in (here, *below):
+        if each.kind in MANAGING:
+            raise ConfigError(f"{_left_alone(interface, each)}, with replace=True too: a bfifo is worse")
+
+
+def _left_alone(interface: str, qdisc: Qdisc) -> str:
+    return f"{qdisc.kind} on {interface} manages its queue by itself and is left alone"
+
+
 def _at(interface: str, found: Sequence[Qdisc], parent: int) -> Qdisc:
     name = "root" if parent == ROOT else handle_name(parent)
     here = next((each for each in found if each.parent == parent), None)
@@ -129,10 +150,11 @@ def _at(interface: str, found: Sequence[Qdisc], parent: int) -> Qdisc:
     if kind == "pfifo_fast" and parent == ROOT:
         return here
     if kind in MANAGED:
-        raise ConfigError(
-            f"{kind} on {interface} manages its queue by itself and is left alone; there is nothing to steer"
-        )
+        raise ConfigError(f"{_left_alone(interface, here)}; there is nothing to steer")
     if kind in CLASSFUL:
+        managing = next((each for each in found if each.kind in MANAGING and not each.handle), None)
+        if managing is not None:
+            raise ConfigError(f"{_left_alone(interface, managing)}; there is nothing to steer")
         leaves = [handle_name(each.parent) for each in found if each.parent != ROOT and each.handle]
         told = f"queues are at {', '.join(leaves)}" if leaves else "no class has a queue of its own"
         raise ConfigError(
@@ -143,6 +165,12 @@ def _at(interface: str, found: Sequence[Qdisc], parent: int) -> Qdisc:
         raise ConfigError(
             f"{interface} has a {kind} at {name}, whose limit is not known here; known: {', '.join(KINDS)}"
             f"{'; replace=True puts a bfifo there' if not here.handle else ''}"
+        )
+    if not here.handle and kind in MANAGING:
+        place = "root" if parent == ROOT else f"parent {name}"
+        raise ConfigError(
+            f"{_left_alone(interface, here)} while it is the kernel's default; for its target to be steered,"
+            f" put one there by hand: tc qdisc replace dev {interface} {place} {kind}"
         )
     if not here.handle:
         raise ConfigError(

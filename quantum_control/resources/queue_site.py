@@ -7,7 +7,13 @@ from struct import pack
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources.netlink import ROOT, Link, Netlink, Qdisc, handle_name, handle_number
-from quantum_control.resources.queue_kinds import KINDS, choose, codel_asks_for, codel_reads_back
+from quantum_control.resources.queue_kinds import (
+    KINDS,
+    check_replaceable,
+    choose,
+    codel_asks_for,
+    codel_reads_back,
+)
 
 HEADER = 14
 """Bytes by which a packet of Ethernet is longer than the MTU, and is counted so in a queue."""
@@ -130,6 +136,9 @@ class QueueSite:
             each.handle and each.kind in KINDS for each in found if place in (None, each.parent)
         ):
             return choose(self.interface, found, place)
+        root = ROOT if place is None else place
+        here = next((each for each in found if each.parent == root), Qdisc("", link.index, 0, root, b""))
+        check_replaceable(self.interface, found, here)
         limit = max(1, link.queue_length) * (link.mtu + HEADER)  # as the kernel's own bfifo is born
         ours = Qdisc("bfifo", link.index, 0, ROOT if place is None else place, pack("=I", limit))
         try:

@@ -21,6 +21,8 @@ from quantum_control.resources.queue_kinds import (
     CLASSFUL,
     KINDS,
     MANAGED,
+    MANAGING,
+    check_replaceable,
     choose,
     codel_asks_for,
     codel_reads_back,
@@ -155,6 +157,27 @@ def test_an_unknown_or_missing_queue_says_what_can_be_done():
         choose("eth9", [], None)
     with pytest.raises(ConfigError, match=r"at 1:5.*replace=True"):
         choose("eth9", [at("htb")], 0x10005)
+
+
+@pytest.mark.parametrize("kind", ["codel", "fq_codel"])
+def test_the_kernels_own_codel_is_not_to_be_made_a_bfifo(kind):
+    with pytest.raises(ConfigError, match=rf"left alone.*tc qdisc replace dev eth9 root {kind}$"):
+        choose("eth9", [at(kind, 0)], None)
+    with pytest.raises(ConfigError, match=rf"tc qdisc replace dev eth9 parent 1:5 {kind}$"):
+        choose("eth9", [at("htb"), at(kind, 0, 0x10005)], 0x10005)
+    with pytest.raises(ConfigError, match=f"{kind} on eth9 .*nothing to steer"):
+        choose("eth9", [at("mq", 0), at(kind, 0, 1), at(kind, 0, 2)], None)
+
+
+@pytest.mark.parametrize("kind", MANAGING)
+def test_what_manages_itself_is_not_replaced_either(kind):
+    here = at(kind, 0)
+    with pytest.raises(ConfigError, match=f"{kind} on eth9 .*replace=True too"):
+        check_replaceable("eth9", [here], here)
+    with pytest.raises(ConfigError, match=f"{kind} on eth9 .*replace=True too"):
+        check_replaceable("eth9", [at("mq", 0), at(kind, 0, 1)], at("mq", 0))
+    check_replaceable("eth9", [at("htb"), at(kind, 0, 0x10001)], at("pfifo", 0, 0x10002))
+    check_replaceable("eth9", [at("noqueue", 0)], at("noqueue", 0))
 
 
 def test_the_kernels_own_pfifo_fast_is_steered_by_the_length_of_the_interface():
