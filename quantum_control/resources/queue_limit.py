@@ -62,7 +62,8 @@ class QueueLimit(Resource):
     min_limit, max_limit
         Bounds, in the unit of the queue.
     hands_off
-        Seconds for which a limit that somebody else has set is left alone.
+        Seconds for which a limit that somebody else has set is left alone. It is what is put back
+        in the end.
     clock
         Any callable that returns seconds and does not run backwards.
 
@@ -114,7 +115,8 @@ class QueueLimit(Resource):
         except BaseException:
             self.release()
             raise
-        self._ordered = self._original
+        self._ordered = self._found = self._original
+        self._changed = False  # whether a limit was set here
         self._drain = Drain(target_seconds, float(grain))
 
     def measure_state(self) -> ResourceState:
@@ -141,6 +143,9 @@ class QueueLimit(Resource):
     def apply_control(self, new_size: int) -> None:
         """Set the limit, and read it back; what is queued stays queued.
 
+        The size that was found puts back the limit found, or the one that somebody else has set
+        since, at once: of a pfifo_fast what no longer fits is thrown away.
+
         Raises
         ------
         ConfigError
@@ -157,13 +162,16 @@ class QueueLimit(Resource):
         except SensorError as error:
             raise ActuatorError(f"setting the limit to {new_size}: {error}") from error
         self._notice(limit)
+        wanted = self._original if new_size == self._found else self._site.shrunk(qdisc, limit, new_size)
         left = self._theirs_until - self._clock()
-        if left > 0.0 and new_size != self._ordered:
+        if left > 0.0 and wanted != self._ordered:
             raise SafetyError(
                 f"the limit was set to {self._ordered} by somebody else"
                 f" and is left alone for another {left:.0f} s"
             )
-        self._ordered = limit if new_size == limit else self._site.write(qdisc, limit, new_size)
+        if wanted != limit:
+            self._ordered = self._site.write(qdisc, limit, wanted)
+            self._changed = True
 
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before there was one.
@@ -195,6 +203,8 @@ class QueueLimit(Resource):
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put back what `snapshot()` returned, here or before this process began.
 
+        A limit that somebody else has set since this object was made stays.
+
         Raises
         ------
         ActuatorError
@@ -209,7 +219,9 @@ class QueueLimit(Resource):
             site.added = True
             self.release()
         elif isinstance(limit, int):
-            self.apply_control(limit)
+            if not self._changed:  # it was taken by another process
+                self._found = self._original = limit
+            self.apply_control(self._found)
 
     def release(self) -> None:
         """Take away what `replace` has put there, and close the connection to the kernel.
@@ -237,13 +249,15 @@ class QueueLimit(Resource):
         self.release()
 
     def _notice(self, limit: int) -> None:
-        """Notice a limit that was not set here."""
+        """Notice a limit that was not set here: it is the one to put back from now on."""
         if limit == self._ordered:
             return
         ordered, self._ordered = self._ordered, limit
+        self._original = limit
         self._theirs_until = self._clock() + self._hands_off
         _log.warning(
-            "the limit of %s on %s was changed from %d to %d by somebody else; left alone for %g s",
+            "the limit of %s on %s was changed from %d to %d by somebody else; left alone for %g s,"
+            " and what is put back in the end",
             self._site.qdisc,
             self._site.interface,
             ordered,

@@ -68,6 +68,15 @@ class QueueSite:
             )
         return now, self._link().queue_length if self._kind is None else self._kind.limit(now.options)
 
+    def shrunk(self, qdisc: Qdisc, before: int, limit: int) -> int:
+        """What to set in place of the limit `before`, on the way to `limit`, so that nothing is lost.
+
+        A pfifo_fast throws away what no longer fits: it shrinks as it drains.
+        """
+        if self._kind is not None or limit >= before:
+            return limit
+        return max(limit, min(before, qdisc.backlog_packets))
+
     def write(self, qdisc: Qdisc, before: int, limit: int) -> int:
         """Set the limit of the queue, just read with the limit `before`; the limit that then is in force.
 
@@ -76,15 +85,13 @@ class QueueSite:
         ActuatorError
             The kernel refuses, or another limit is read back; then the one before is put back.
         """
-        # A pfifo_fast throws away what no longer fits: it shrinks as it drains.
-        wanted = max(limit, qdisc.backlog_packets) if self._kind is None else limit
-        asked = codel_asks_for(wanted) if self.unit == "microseconds" else wanted
+        asked = codel_asks_for(limit) if self.unit == "microseconds" else limit
         self._set(qdisc, asked)
         _, taken = self.read()
         if taken != (codel_reads_back(asked) if self.unit == "microseconds" else asked):
             self._set(qdisc, before)
             raise ActuatorError(
-                f"{self.interface}: the limit is {taken} after {wanted} was set; it is put back to {before}"
+                f"{self.interface}: the limit is {taken} after {limit} was set; it is put back to {before}"
             )
         return taken
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from integration.flood import Flood, wait_until
@@ -159,6 +160,23 @@ def test_a_limit_set_by_somebody_else_is_noticed_and_left_alone(bed, caplog):
         assert bed.queue_limit() == 123_456
 
 
+def test_a_limit_set_by_somebody_else_is_what_is_put_back(bed):
+    seconds = [0.0]
+    resource = limit_of(bed, hands_off=300.0, clock=lambda: seconds[0])
+    found, kept = bed.queue_limit(), resource.snapshot()
+    resource.apply_control(100_000)
+    bed.set_rate(10e6, limit=123_456)
+    resource.restore(kept)  # as the daemon does when it ends
+    assert bed.queue_limit() == 123_456
+    for put_back in (lambda: resource.apply_control(found), lambda: resource.restore(kept)):
+        seconds[0] += 301.0
+        resource.apply_control(50_000)
+        assert bed.queue_limit() == 50_000
+        put_back()
+        assert bed.queue_limit() == 123_456
+    resource.release()
+
+
 def test_a_change_of_the_rate_by_somebody_else_is_kept(bed):
     with limit_of(bed) as resource:
         bed.set_rate(20e6)
@@ -247,6 +265,17 @@ def test_a_pfifo_fast_is_steered_by_the_queue_length_of_its_interface(bed):
         assert "qlen 300" in bed.client.run("ip", "link", "show", "c0")
         resource.apply_control(1000)
         assert "qlen 1000" in bed.client.run("ip", "link", "show", "c0")
+
+
+def test_a_pfifo_fast_shrinks_no_faster_than_it_drains_but_is_put_back_at_once(bed, monkeypatch):
+    bed.client.run("tc", "qdisc", "add", "dev", "c0", "root", "pfifo_fast")
+    read = Netlink.qdisc
+    # A veth takes all that comes: nothing waits before it.
+    monkeypatch.setattr(Netlink, "qdisc", lambda *place: replace(read(*place), backlog_packets=1500))
+    with QueueLimit("c0", netns=bed.client.path) as resource:
+        for asked, taken in ((3000, 3000), (1200, 1500), (3000, 3000), (1000, 1000)):
+            resource.apply_control(asked)
+            assert f"qlen {taken}" in bed.client.run("ip", "link", "show", "c0")
 
 
 @pytest.mark.parametrize("name", ["nope", "/proc/0/ns/net"])
