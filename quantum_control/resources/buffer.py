@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, Self
 
 from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.resource import Resource
 from quantum_control.resources.front import Front
+from quantum_control.resources.netlink import Netlink
+from quantum_control.resources.queue_site import recognize
 from quantum_control.resources.sysctls import Sysctls
 
 WAYS = {
@@ -70,11 +73,15 @@ class BufferResource(Front, Resource):
         Raises
         ------
         GoneError
-            The network namespace or the cgroup has ended, and what was set with it; what has its name
-            by now is another.
+            The queue, the interface, the network namespace or the cgroup has ended, and what was set
+            with it; what has its name, or its place, by now is another.
         ConfigError, SensorError
             As for a new one.
         """
+        netns = options.get("netns")
         if "identity" in snapshot:
-            Sysctls(options.get("netns"), ()).recognize(snapshot)
+            Sysctls(netns, ()).recognize(snapshot)
+        elif "interface" in snapshot:
+            with closing(Netlink(netns)) as netlink:
+                recognize(netlink, snapshot)
         return cls(**options)

@@ -17,7 +17,7 @@ def find() -> Iterator[Found]:
     """Interfaces of this network namespace with their queues, and whether they can be steered."""
     try:
         netlink = Netlink()
-    except OSError:
+    except (OSError, SensorError):
         return  # no network
     try:
         links, qdiscs = netlink.links(), netlink.qdiscs()

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quantum_control.resources.netns import inside
+from quantum_control.resources.netns import OWN, inside, netns_identity, netns_path
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
@@ -24,7 +24,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP = 0x1, 0x4, 0x8, 0x300
 NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
-TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
+TCA_KIND, TCA_OPTIONS, TCA_STATS2, TCA_DUMP_INVISIBLE = 1, 2, 7, 10
 STATS_BASIC, STATS_QUEUE = 1, 3
 IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN = 3, 4, 13
 ROOT = 0xFFFFFFFF
@@ -152,7 +152,7 @@ def link_of(message: bytes) -> Link:
 class Netlink:
     """A connection to the kernel's routing part of one network namespace; closed when collected.
 
-    All calls raise `OSError` with the kernel's number and words.
+    All questions raise `OSError` with the kernel's number and words.
 
     Parameters
     ----------
@@ -161,12 +161,17 @@ class Netlink:
 
     Raises
     ------
-    SensorError
+    GoneError, SensorError
         There is no such namespace, or it may not be entered.
     """
 
     def __init__(self, netns: str | None = None) -> None:
-        self._socket = inside(netns, _open)
+        self._netns = netns
+        # The second is for whoever compares namespaces, as of `netns_identity`.
+        self._socket, self.namespace, self._inode = inside(
+            netns, lambda: (_open(), netns_identity(), OWN.stat().st_ino)
+        )
+        self._lost = False
         # Whoever forgets close() is not warned of it: nothing is lost.
         self._closing = weakref.finalize(self, self._socket.close)
         self._sequence = 0
@@ -175,6 +180,23 @@ class Netlink:
     def close(self) -> None:
         """Close the connection."""
         self._closing()
+
+    def lost(self) -> bool:
+        """Whether the namespace is no longer where it was found; the connection is closed then.
+
+        Open, it would keep a namespace that has been deleted from ending, with all its
+        interfaces, and they would answer as if nothing had happened.
+        """
+        if self._closing.alive and self._netns is not None:
+            try:  # no other can have its inode number while the connection holds it
+                self._lost = netns_path(self._netns).stat().st_ino != self._inode
+            except FileNotFoundError:
+                self._lost = True
+            except OSError:
+                return False  # it may not be looked at any more
+            if self._lost:
+                self.close()
+        return self._lost
 
     def links(self) -> list[Link]:
         """All interfaces."""
@@ -190,9 +212,13 @@ class Netlink:
         length = attribute(IFLA_TXQLEN, struct.pack("=I", packets))
         self._ask(RTM_NEWLINK, NLM_F_ACK, _LINK.pack(0, 0, index, 0, 0) + length)
 
-    def qdiscs(self, index: int | None = None) -> list[Qdisc]:
-        """Queue disciplines, of one interface if its index is given."""
-        found = [qdisc_of(each) for each in self._ask(RTM_GETQDISC, NLM_F_DUMP, _TC.pack(0, 0, 0, 0, 0, 0))]
+    def qdiscs(self, index: int | None = None, *, hidden: bool = False) -> list[Qdisc]:
+        """Queue disciplines, of one interface if its index is given.
+
+        `hidden`: those too that `tc` leaves out, which the kernel gives the classes of an htb by itself.
+        """
+        asked = _TC.pack(0, 0, 0, 0, 0, 0) + (attribute(TCA_DUMP_INVISIBLE, b"") if hidden else b"")
+        found = [qdisc_of(each) for each in self._ask(RTM_GETQDISC, NLM_F_DUMP, asked)]
         return [each for each in found if index in (None, each.index)]
 
     def qdisc(self, index: int, parent: int) -> Qdisc | None:

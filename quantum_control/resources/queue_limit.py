@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.safety import Bounds, positive_int
 from quantum_control.resources.connection_kinds import client_module
@@ -55,8 +56,9 @@ class QueueLimit(Resource):
         needed where the interface has only one that has a limit.
     replace
         Where the queue is the kernel's own default, which cannot be changed in
-        place, put a bfifo there; what waits at that moment is lost. `release()`
-        brings the default back.
+        place, put a bfifo there with the first limit that is set; what waits at that
+        moment is lost. `release()` brings the default back. Until then the default is
+        measured, and the size is the limit that the bfifo would be born with.
     netns
         Network namespace, as a name of `ip netns` or a path; None is this process's.
     min_limit, max_limit
@@ -71,10 +73,10 @@ class QueueLimit(Resource):
     ------
     ConfigError
         A parameter is out of range, or the interface has no queue that can be steered.
+    GoneError
+        The interface or the namespace is not there.
     SensorError
-        The interface or the namespace is not there, or may not be looked at.
-    ActuatorError
-        `replace` failed.
+        It may not be looked at.
     """
 
     def __init__(
@@ -108,14 +110,14 @@ class QueueLimit(Resource):
             self.min_size = positive_int("min_limit", least if min_limit is None else min_limit)
             self.max_size = positive_int("max_limit", LARGEST[site.unit] if max_limit is None else max_limit)
             Bounds(self.min_size, self.max_size)
-            _, self._original = site.read()
+            _, self._ordered = site.read()
             if metric_source is not None:
                 counts = client_module("prometheus", "queue_prometheus")
                 self._counts = counts.NodeExporterCounts(metric_source, interface, instance)
         except BaseException:
-            self.release()
+            site.close()
             raise
-        self._ordered = self._found = self._original
+        self._found = self._original = site.born or self._ordered
         self._changed = False  # whether a limit was set here
         self._drain = Drain(target_seconds, float(grain))
 
@@ -124,8 +126,10 @@ class QueueLimit(Resource):
 
         Raises
         ------
+        GoneError
+            The namespace, the interface or its queue discipline has gone, or was replaced.
         SensorError
-            The interface or its queue discipline has gone, or was replaced.
+            The kernel or Prometheus cannot be asked.
         """
         qdisc, limit = self._site.read()
         self._notice(limit)
@@ -144,7 +148,8 @@ class QueueLimit(Resource):
         """Set the limit, and read it back; what is queued stays queued.
 
         The size that was found puts back the limit found, or the one that somebody else has set
-        since, at once: of a pfifo_fast what no longer fits is thrown away.
+        since, at once: of a pfifo_fast what no longer fits is thrown away. Of a queue that has
+        gone nothing is left to be put back.
 
         Raises
         ------
@@ -157,12 +162,16 @@ class QueueLimit(Resource):
         """
         if positive_int("new_size", new_size) > 0xFFFFFFFF:
             raise ConfigError(f"new_size={new_size}: the kernel holds limits below 2**32")
+        putting_back = new_size == self._found
         try:
             qdisc, limit = self._site.read()
         except SensorError as error:
+            if putting_back and isinstance(error, GoneError):
+                _log.warning("%s; nothing of it can be put back", error)
+                return
             raise ActuatorError(f"setting the limit to {new_size}: {error}") from error
         self._notice(limit)
-        wanted = self._original if new_size == self._found else self._site.shrunk(qdisc, limit, new_size)
+        wanted = self._original if putting_back else self._site.shrunk(qdisc, limit, new_size)
         left = self._theirs_until - self._clock()
         if left > 0.0 and wanted != self._ordered:
             raise SafetyError(
@@ -190,51 +199,48 @@ class QueueLimit(Resource):
 
     def snapshot(self) -> dict[str, object]:
         """The setting as it was found, for `restore`, also by another process."""
-        site = self._site
-        return {
-            "interface": site.interface,
-            "parent": site.parent,
-            "kind": site.qdisc.kind,
-            "handle": site.qdisc.handle,
-            "limit": self._original,
-            "added": site.added,
-        }
+        return self._site.snapshot() | {"limit": self._original}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put back what `snapshot()` returned, here or before this process began.
 
-        A limit that somebody else has set since this object was made stays.
+        A limit that somebody else has set since this object was made stays; of a queue that has
+        gone, or in whose place there is another, nothing is left to be put back.
 
         Raises
         ------
         ActuatorError
-            Another queue discipline is there by now, or the kernel refuses.
+            The kernel refuses, or it is no snapshot.
         """
-        site, limit = self._site, snapshot.get("limit")
-        if (snapshot.get("kind"), snapshot.get("handle")) != (site.qdisc.kind, site.qdisc.handle):
-            raise ActuatorError(
-                f"{site.interface} has {site.qdisc} by now, not what was recorded: {snapshot}"
-            )
+        try:
+            self._site.recognize(snapshot)
+        except GoneError as error:
+            _log.warning("%s; nothing of it can be put back", error)
+            return
+        except SensorError as error:
+            raise ActuatorError(f"putting back the limit: {error}") from error
+        limit = snapshot.get("limit")
         if snapshot.get("added"):
-            site.added = True
-            self.release()
-        elif isinstance(limit, int):
-            if not self._changed:  # it was taken by another process
-                self._found = self._original = limit
-            self.apply_control(self._found)
+            if self._site.bfifo is None:
+                raise ActuatorError(f"{snapshot} was taken with replace=True; put it back with that")
+            self._take_away()
+            return
+        if not self._changed and isinstance(limit, int):  # it was taken by another process
+            self._found = self._original = limit
+        self.apply_control(self._found)
 
     def release(self) -> None:
         """Take away what `replace` has put there, and close the connection to the kernel.
+
+        If somebody else has set its limit, it stays.
 
         Raises
         ------
         ActuatorError
             The kernel refuses.
         """
-        added, self._site.added = self._site.added, False
         try:
-            if added:
-                self._site.remove()
+            self._take_away()
         finally:
             self._site.close()
             if self._counts is not None:
@@ -247,6 +253,19 @@ class QueueLimit(Resource):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    def _take_away(self) -> None:
+        """Take away the bfifo that was put there, unless somebody else has set its limit."""
+        site = self._site
+        if not site.added:
+            return
+        with suppress(SensorError):
+            self._notice(site.read()[1])
+        if self._original != self._found:
+            _log.warning("%s on %s stays: its limit was set by somebody else", site.qdisc, site.interface)
+            return
+        site.remove()
+        self._ordered = self._found
 
     def _notice(self, limit: int) -> None:
         """Notice a limit that was not set here: it is the one to put back from now on."""

@@ -7,16 +7,19 @@ import os
 from pathlib import Path
 
 import pytest
+from integration.flood import wait_until
 from integration.host_network import children, host_network, require_namespaces
 from integration.requirements import require
 
 from quantum_control.bench.namespace import Namespace
+from quantum_control.core.errors import GoneError
 from quantum_control.core.journal import Journal, Original
 from quantum_control.core.journalled import Journalled
 from quantum_control.core.recovery import Fate, recover
 from quantum_control.core.writer import Writer, boot_id
 from quantum_control.daemon.supervisor import build
 from quantum_control.resources.buffer import BufferResource
+from quantum_control.resources.queue_limit import QueueLimit
 from quantum_control.resources.socket_bpf import SockOps, cgroup2_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
@@ -77,7 +80,7 @@ def place(tmp_path):
     place.namespace.close()
 
 
-@pytest.fixture(params=["sysctl"])
+@pytest.fixture(params=["queue", "sysctl"])
 def asked(request, place):
     """Options of a resource of that place."""
     options = {"control": request.param, "netns": str(place.name)}
@@ -139,6 +142,49 @@ def test_an_end_in_order_after_the_namespace_has_ended_fails_nothing(journal, pl
     resource.resource.release()
     assert journal.originals() == []
     assert "nothing of it can be" in caplog.text
+
+
+def test_an_interface_that_has_vanished_or_was_made_anew_leaves_nothing(journal, place):
+    asked = {"interface": "v0", "netns": str(place.name), "control": "queue"}
+    for again in (False, True):
+        original, resource = killed(journal, asked), BufferResource(**asked)
+        kept = resource.snapshot()
+        place.namespace.run("ip", "link", "del", "v0")
+        if again:
+            place.queue("add", 55_555)
+        with pytest.raises(GoneError, match="not there"):
+            resource.measure_state()
+        resource.restore(kept)  # as the daemon does when it ends
+        resource.release()
+        assert recover(journal, original, build).fate is Fate.GONE
+        assert journal.originals() == []
+        if not again:
+            place.queue("add")
+    assert "limit 55555b" in place.settings()[0]
+
+
+def test_a_queue_discipline_that_somebody_has_put_there_since_stays(journal, place):
+    asked = {"interface": "v0", "netns": str(place.name), "control": "queue"}
+    original = killed(journal, asked)
+    place.namespace.run("tc", "qdisc", "replace", "dev", "v0", "root", "handle", "7:", "htb")
+    outcome = recover(journal, original, build)
+    assert outcome.fate is Fate.GONE, outcome
+    assert "htb 7:" in place.settings()[0]
+
+
+def test_a_namespace_that_is_deleted_while_it_is_steered_is_noticed_and_not_kept_from_ending():
+    with Namespace() as other:
+        with Namespace() as ours:
+            other.run(*f"ip link add v0 type veth peer name v1 netns {ours.path}".split())
+            ours.run("tc", "qdisc", "add", "dev", "v1", "root", "bfifo", "limit", "30000")
+            resource = QueueLimit("v1", netns=ours.path)
+            resource.apply_control(50_000)
+        for _ in range(2):
+            with pytest.raises(GoneError, match="network namespace"):
+                resource.measure_state()
+        assert wait_until(lambda: "v0" not in other.run("ip", "-o", "link"))
+        resource.apply_control(30_000)  # what was found: nothing is left to be put back
+        resource.release()
 
 
 def test_a_cgroup_that_has_vanished_leaves_nothing_in_the_journal(journal):
