@@ -34,6 +34,7 @@ class QueueSite:
         self._netlink = Netlink(netns)
         try:
             link = self._link()
+            self._name = link.name  # what is given may be an alternative name
             self.frame = link.mtu + HEADER
             """Bytes that a full packet counts as."""
             found, bfifo, added = self._find(link, replace)
@@ -64,7 +65,7 @@ class QueueSite:
         """Where the queue is, what was found there, and the handle of the bfifo in its place (0: none)."""
         found = self.found
         return {
-            "interface": self.interface,
+            "interface": self._name,
             "index": found.index,
             "netns": self._netlink.namespace,
             "parent": "root" if found.parent == ROOT else handle_name(found.parent),
@@ -233,21 +234,23 @@ def recognize(netlink: Netlink, snapshot: Mapping[str, object]) -> None:
     GoneError
         It has ended, and its limit with it; there may be another one in its place.
     SensorError
-        The kernel cannot be asked.
+        The kernel cannot be asked, or the interface has another name by now.
     ActuatorError
         It is no snapshot of a queue.
     """
     try:
         interface, place = str(snapshot["interface"]), handle_number(str(snapshot["parent"]))
         kind, handle, added = snapshot["kind"], snapshot["handle"], snapshot["added"]
-        where = snapshot["netns"], snapshot["index"]
+        netns, index = snapshot["netns"], snapshot["index"]
     except (KeyError, ValueError) as error:
         raise ActuatorError(f"no snapshot of a queue: {dict(snapshot)!r}") from error
     try:
-        link = netlink.link(interface)
-        if (netlink.namespace, link.index) != where:
-            raise GoneError(f"{interface} is another interface by now than the one that was recorded")
-        now = netlink.qdisc(link.index, place)
+        here = next((each for each in netlink.links() if each.index == index), None)
+        if here is None or netlink.namespace != netns:
+            raise GoneError(f"{interface} is not there any more; another interface may have its name")
+        if here.name != interface:
+            raise SensorError(f"{interface} is called {here.name} by now: give it its name again")
+        now = netlink.qdisc(here.index, place)
     except OSError as error:
         raise _failed(f"queue of {interface}", error) from error
     if added:  # where the kernel's default is back nothing is left to be done, which does no harm

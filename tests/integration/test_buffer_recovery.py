@@ -163,6 +163,19 @@ def test_an_interface_that_has_vanished_or_was_made_anew_leaves_nothing(journal,
     assert "limit 55555b" in place.settings()[0]
 
 
+def test_an_interface_that_was_renamed_is_not_taken_for_one_that_has_vanished(journal, place):
+    asked = {"interface": "v0", "netns": str(place.name), "control": "queue"}
+    before = place.settings()
+    original = killed(journal, asked)
+    place.namespace.run("ip", "link", "set", "v0", "name", "wan")
+    outcome = recover(journal, original, build)
+    assert outcome.fate is Fate.FAILED
+    assert "v0 is called wan by now" in outcome.detail
+    place.namespace.run("ip", "link", "set", "wan", "name", "v0")
+    assert recover(journal, original, build).fate is Fate.RESTORED
+    assert place.settings() == before
+
+
 def test_a_queue_discipline_that_somebody_has_put_there_since_stays(journal, place):
     asked = {"interface": "v0", "netns": str(place.name), "control": "queue"}
     original = killed(journal, asked)
