@@ -13,7 +13,8 @@ import os
 import signal
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
@@ -146,32 +147,24 @@ class JvmAttach:
                 f"process {self.pid} may not be looked at ({error.strerror}); run as its user, or as root"
             ) from error
         self._check_catches_quit()
-        note = self._leave_note(within)
-        try:
-            os.kill(self.pid, signal.SIGQUIT)
-            deadline = time.monotonic() + self.timeout
-            while not path.is_socket():
-                if time.monotonic() > deadline:
-                    raise SensorError(
-                        f"JVM {self.pid} opened no attach socket within {self.timeout:g} s;"
-                        " it may run with -XX:+DisableAttachMechanism"
-                    )
-                inner_pid(self.pid)  # raises once it is gone
-                time.sleep(POLL_SECONDS)
-        except OSError as error:
-            raise SensorError(f"JVM {self.pid} cannot be signalled: {error.strerror}") from error
-        finally:
-            note.unlink(missing_ok=True)
+        with self._note(f".attach_pid{within}"):
+            try:
+                os.kill(self.pid, signal.SIGQUIT)
+                deadline = time.monotonic() + self.timeout
+                while not path.is_socket():
+                    if time.monotonic() > deadline:
+                        raise SensorError(
+                            f"JVM {self.pid} opened no attach socket within {self.timeout:g} s;"
+                            " it may run with -XX:+DisableAttachMechanism"
+                        )
+                    inner_pid(self.pid)  # raises once it is gone
+                    time.sleep(POLL_SECONDS)
+            except OSError as error:
+                raise SensorError(f"JVM {self.pid} cannot be signalled: {error.strerror}") from error
         return path
 
     def _check_catches_quit(self) -> None:
-        try:
-            maps = Path(f"/proc/{self.pid}/maps").read_text("utf-8", "replace")
-        except OSError as error:
-            raise SensorError(
-                f"process {self.pid} may not be looked at ({error.strerror}); run as its user, or as root"
-            ) from error
-        if "libjvm.so" not in maps:
+        if not is_jvm(self.pid):
             raise SensorError(f"process {self.pid} is no JVM: it has no libjvm.so")
         caught = int(status(self.pid).get("SigCgt", "0"), 16)
         if not caught >> (signal.SIGQUIT - 1) & 1:
@@ -180,18 +173,67 @@ class JvmAttach:
                 " it is left alone"
             )
 
-    def _leave_note(self, within: int) -> Path:
-        """Make the file by which the JVM knows that SIGQUIT asks for the socket; it must be its user's."""
-        owner = Path(f"/proc/{self.pid}").stat()
+    @contextmanager
+    def _note(self, name: str) -> Iterator[None]:
+        """Leave the file by which the JVM knows that SIGQUIT asks for the socket; it must be its user's.
+
+        The folder is the JVM's, whose user may put links in it: what is there already is not touched.
+        """
         refused = ""
-        for folder in (f"/proc/{self.pid}/cwd", f"/proc/{self.pid}/root/tmp"):
-            note = Path(folder) / f".attach_pid{within}"
+        for place, more in ((f"/proc/{self.pid}/cwd", 0), (f"/proc/{self.pid}/root/tmp", os.O_NOFOLLOW)):
             try:
-                note.touch(mode=0o600)
-                if os.geteuid() != owner.st_uid:
-                    os.chown(note, owner.st_uid, owner.st_gid)
+                folder = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | more)
             except OSError as error:
-                refused = f"{note}: {error.strerror}"
+                refused = f"{place}: {error.strerror}"
                 continue
-            return note
+            try:
+                try:
+                    self._make_note(name, folder)
+                except OSError as error:
+                    refused = f"{place}/{name}: {error.strerror}"
+                    continue
+                try:
+                    yield
+                finally:
+                    _remove(name, folder)
+                return
+            finally:
+                os.close(folder)
         raise SensorError(f"JVM {self.pid} cannot be attached to ({refused}); run as its user, or as root")
+
+    def _make_note(self, name: str, folder: int) -> None:
+        """Make the file in an open folder, or leave none; raises `OSError`."""
+        owner = Path(f"/proc/{self.pid}").stat()
+        note = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
+        )
+        try:
+            if os.geteuid() != owner.st_uid:
+                os.fchown(note, owner.st_uid, owner.st_gid)
+        except BaseException:
+            _remove(name, folder)
+            raise
+        finally:
+            os.close(note)
+
+
+def is_jvm(pid: int) -> bool:
+    """Whether a process is a HotSpot JVM: it has mapped `libjvm.so`.
+
+    Raises
+    ------
+    SensorError
+        It is gone, or may not be looked at.
+    """
+    try:
+        return "libjvm.so" in Path(f"/proc/{pid}/maps").read_text("utf-8", "replace")
+    except OSError as error:
+        inner_pid(pid)  # says so if it is gone
+        raise SensorError(
+            f"process {pid} may not be looked at ({error.strerror}); run as its user, or as root"
+        ) from error
+
+
+def _remove(name: str, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)

@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from quantum_control.core.errors import ActuatorError, GoneError, SensorError
-from quantum_control.sources.jvm_attach import JvmAttach
+from quantum_control.sources.jvm_attach import JvmAttach, is_jvm
 
 
 class FakeJvm:
@@ -115,3 +116,58 @@ def test_a_process_that_is_no_jvm_is_never_signalled():
 def test_a_process_that_is_gone_is_told():
     with pytest.raises(GoneError, match="there is no process"):
         JvmAttach(2**22 + 1).jcmd("GC.heap_info")
+
+
+def note():
+    return f".attach_pid{os.getpid()}"
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """Be in a folder of our own, as if this process were the JVM."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not (Path("/proc/self/root/tmp") / note()).exists()
+
+
+def test_the_note_is_in_the_jvms_folder_and_is_taken_away(own_folder):
+    with JvmAttach(os.getpid())._note(note()):
+        assert [path.name for path in own_folder.iterdir()] == [note()]
+    assert list(own_folder.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_the_note_is_not_followed(own_folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    target, there = elsewhere / "target", elsewhere / "there"
+    there.touch(mode=0o644)
+    for linked in (target, there):
+        (own_folder / note()).symlink_to(linked)
+        before = there.stat()
+        with JvmAttach(os.getpid())._note(note()):
+            assert (Path("/tmp") / note()).is_file()  # noqa: S108 - where a JVM looks next
+        assert (own_folder / note()).is_symlink()
+        assert not target.exists()
+        assert there.stat() == before
+        (own_folder / note()).unlink()
+
+
+def test_a_note_that_cannot_be_given_away_is_not_left_behind(own_folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(os, "fchown", refuse)
+    with (
+        pytest.raises(SensorError, match=r"cannot be attached to \(.*not permitted\); run as its user"),
+        JvmAttach(os.getpid())._note(note()),
+    ):
+        pytest.fail("there is no note")
+    assert list(own_folder.iterdir()) == []
+
+
+def test_whether_a_process_is_a_jvm_is_seen_from_what_it_has_loaded():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert not is_jvm(process.pid)
+        process.communicate(b"\n")
+    with pytest.raises(GoneError, match="there is no process"):
+        is_jvm(2**22 + 1)
