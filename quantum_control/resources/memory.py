@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.core.errors import ConfigError, GoneError, SensorError
 from quantum_control.core.resource import Resource
 from quantum_control.resources.front import Front
 from quantum_control.sources import hsperfdata
 from quantum_control.sources.cgroups import MemoryGroup
+from quantum_control.sources.jvm_attach import is_jvm
 
 _WAYS = {
     "jvm": ("jvm_heap", "JvmHeap"),
@@ -32,13 +33,15 @@ class MemoryResource(Front, Resource):
     control
         "jvm" (`JvmHeap`), "cgroup" (`CgroupMemory`) or "cpython" (`CpythonGc`).
         By default "jvm" where there is a `metric_source`, or `process_id` is a JVM; else "cgroup".
+        A JVM without readable counters, and a process that may not be looked at, are steered by
+        their group only where "cgroup" is asked for.
     options
         As the class that `control` names takes them.
 
     Raises
     ------
     ConfigError
-        The control is unknown, or its own parameters are wrong.
+        The control is unknown, or its own parameters are wrong, or a JVM keeps no counters.
     SensorError
         The process or the JVM cannot be reached.
 
@@ -95,7 +98,21 @@ def _fitting(process_id: int | None, metric_source: str | None) -> str:
             'MemoryResource() needs process_id=, metric_source="jmx://host:port" or control="cpython"'
         )
     try:
-        hsperfdata.read(process_id)
-    except SensorError:
+        jvm = is_jvm(process_id)
+    except GoneError:
+        raise
+    except SensorError as error:
+        raise SensorError(f'{error}; or give control="cgroup", if its control group is meant') from error
+    if not jvm:
         return "cgroup"
+    try:
+        hsperfdata.read(process_id)
+    except GoneError:
+        raise
+    except SensorError as error:
+        raise ConfigError(
+            f"process {process_id} is a JVM, but its heap cannot be steered by the attach socket: {error}."
+            ' Start it without that option, give metric_source="jmx://host:port", or control="cgroup" if its'
+            " control group is meant"
+        ) from error
     return "jvm"

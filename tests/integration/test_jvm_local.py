@@ -146,6 +146,14 @@ def test_a_collector_that_cannot_be_steered_is_refused_and_left_as_it_was():
         assert flag_by_jcmd(program.pid) == 64 * MIB
 
 
+def test_a_jvm_that_keeps_no_counters_is_refused_in_words_and_not_taken_for_a_group():
+    options = ("-XX:+UseZGC", "-XX:+PerfDisableSharedMem")
+    with allocating((60.0, 10.0, 10.0), options=options, maximum="64m") as program:
+        with pytest.raises(ConfigError, match=r'is a JVM, .*PerfDisableSharedMem.*control="cgroup"'):
+            MemoryResource(process_id=program.pid)
+        assert program.running
+
+
 def test_a_jvm_that_does_not_catch_the_signal_is_not_sent_it():
     options = ("-XX:+UseZGC", "-Xrs", "-XX:+DisableAttachMechanism")
     with allocating((60.0, 10.0, 10.0), options=options, maximum="64m") as program:
