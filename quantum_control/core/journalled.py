@@ -27,6 +27,9 @@ class Journalled(Resource):
         called on the object that took the snapshot, which may know what somebody
         else has set since, and leave that. Whoever puts the original of a dead
         process back makes a new object (`core.recovery`).
+        If it has `found_anew`, how often it has come upon another setting that is
+        to be put back (as of a JVM that was started anew), that is written down
+        before the next change.
     journal
         Where to.
     name, kind, options
@@ -50,6 +53,7 @@ class Journalled(Resource):
         self._journal = journal
         self._original = Original(name, kind, options, 0, Writer.this(), outlives_boot=outlives)
         self._kept = False
+        self._found_anew = 0  # of the resource, when the original was found
         self._held = False  # whether measuring would steer, if it were not for `hold`
         self._now = now
 
@@ -64,6 +68,7 @@ class Journalled(Resource):
         if not self._original.size and getattr(self.resource, "steers_while_measuring", False):
             return self._look_first()
         state = self.resource.measure_state()
+        self._renew()
         if state.size == state.size and not self._original.size:
             found = max(1, round(state.size))
             self._original = replace(self._original, size=found, taken=self._now())
@@ -116,6 +121,7 @@ class Journalled(Resource):
         ActuatorError
             The resource did not take it; the journal keeps it.
         """
+        self._renew()
         if not self._kept:
             return
         before = self._in_force()
@@ -171,6 +177,14 @@ class Journalled(Resource):
             self._journal.forget(self._original.key)
             self._original = replace(self._original, ours=None, snapshot=None, size=0)
             self._kept = False
+
+    def _renew(self) -> None:
+        """Strike out what is not to be put back any more: nothing of ours is in force at such a moment."""
+        found_anew = getattr(self.resource, "found_anew", 0)
+        if found_anew != self._found_anew:
+            self.let_go()
+            self._original = replace(self._original, size=0)
+            self._found_anew = found_anew
 
     def _look_first(self) -> ResourceState:
         """Measure without steering, and write down what was found: from here on measuring changes it."""

@@ -54,6 +54,27 @@ class Front:
         self.min_size = self.steered.min_size
         self.max_size = self.steered.max_size
 
+    @property
+    def outlives_boot(self) -> bool:
+        """Whether what is set here is there still when this machine has started anew."""
+        return bool(getattr(self.steered, "outlives_boot", False))
+
+    @property
+    def found_anew(self) -> int:
+        """How often `snapshot()` has changed, as it was started anew or set by somebody else."""
+        return int(getattr(self.steered, "found_anew", 0))
+
+    @property
+    def steers_while_measuring(self) -> bool:
+        """Whether measuring changes something; set to False, it only looks."""
+        return bool(getattr(self.steered, "steers_while_measuring", False))
+
+    @steers_while_measuring.setter
+    def steers_while_measuring(self, steers: bool) -> None:
+        steered: Any = self.steered
+        if hasattr(steered, "steers_while_measuring"):
+            steered.steers_while_measuring = steers
+
     def measure_state(self) -> ResourceState:
         """Measure what is steered; errors as of its class."""
         return self.steered.measure_state()

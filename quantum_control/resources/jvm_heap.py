@@ -10,12 +10,13 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.heap_sizing import PRICE, Effort, HeapSizing
+from quantum_control.resources.jvm_flag import FlagCustody
 from quantum_control.resources.jvm_ratios import FLAG, OBEYING, kept_ratios, ratios_for
 from quantum_control.resources.jvm_reading import HeapReading, Jvm
-from quantum_control.resources.jvm_ways import open_jvm
+from quantum_control.resources.jvm_ways import may_be_elsewhere, open_jvm
 from quantum_control.resources.quiet_moments import QuietMoments
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.stock import Stock
@@ -53,9 +54,11 @@ class JvmHeap(Resource):
         Bounds in bytes; by default 16 MiB and the JVM's -Xmx.
     collect_when_quiet
         Ask for a collection when next to nothing is allocated and a quarter of
-        the heap is garbage. The measurement waits for its end.
+        the heap is garbage, unless `steers_while_measuring` is False. The
+        measurement waits for its end, a minute at the most.
     hands_off
-        Seconds for which a size that somebody else has set is left alone.
+        Seconds for which a size that somebody else has set is left alone. From
+        then on it is what is put back.
     jvm
         The JVM itself, in place of the first two.
     clock
@@ -93,16 +96,17 @@ class JvmHeap(Resource):
         self.min_size = positive_int("min_heap", min_heap)
         self._pid = process_id
         self._jvm = jvm if jvm is not None else open_jvm(process_id, metric_source)
-        self._quiet = QuietMoments() if collect_when_quiet else None
-        self._hands_off = hands_off
-        self._clock = clock
+        self.outlives_boot = may_be_elsewhere(process_id, metric_source)
+        self.steers_while_measuring = collect_when_quiet
+        self._quiet = QuietMoments()
+        self._max_heap = max_heap
         try:
             self._ratios = ratios_for(self._jvm)
             if self._ratios is not None:
                 self._jvm = self._ratios
             self._last = self._jvm.read()
-            self._original = self._ordered = self._jvm.flag(FLAG)
-            self._found = self._size(self._original)
+            self._custody = FlagCustody(self._jvm, hands_off, clock)
+            self._found = self._size(self._custody.original)
         except BaseException:
             self._jvm.close()
             raise
@@ -114,7 +118,6 @@ class JvmHeap(Resource):
             )
         self._sizing = HeapSizing(price)
         self._stock = Stock()
-        self._theirs_until = -inf
         self._metrics: dict[str, float] = {}
 
     # ---- the contract ---------------------------------------------------------------------------
@@ -133,7 +136,7 @@ class JvmHeap(Resource):
         if now.started != last.started:
             self._greet(in_force)
             return ResourceState.from_demand(self._told(float(in_force), in_force), size=self._size(in_force))
-        self._notice(in_force)
+        self._custody.notice(in_force)
         elapsed = now.time - last.time
         if not elapsed > 0.0:
             return ResourceState.from_demand(self._told(float(in_force), in_force), size=self._size(in_force))
@@ -146,12 +149,14 @@ class JvmHeap(Resource):
         )
         worth = self._sizing.step(effort, self._size(in_force))
         self._metrics = self._figures(last, now, effort) | {"worth_bytes": worth}
-        if self._quiet is not None and self._quiet.due(now, effort.allocated / elapsed):
-            self._jvm.collect()
+        if self.steers_while_measuring and self._quiet.due(now, effort.allocated / elapsed):
+            self._collect()
         return ResourceState.from_demand(self._told(worth, in_force), size=self._size(in_force))
 
     def apply_control(self, new_size: int) -> None:
-        """Set SoftMaxHeapSize to `new_size` bytes, and read it back.
+        """Set SoftMaxHeapSize to `new_size` bytes, -Xmx at the most, and read it back.
+
+        The size found puts back the setting found, or what somebody else has set since.
 
         Raises
         ------
@@ -160,23 +165,17 @@ class JvmHeap(Resource):
         SafetyError
             Somebody else has set it within the last `hands_off` seconds.
         ActuatorError
-            The JVM did not take it; the flag is what it was before.
+            The JVM did not take it, and the flag is what it was before; or it
+            did not answer in time, and the flag is the one or the other.
         """
         positive_int("new_size", new_size)
+        custody = self._custody
         try:
-            self._notice(self._jvm.flag(FLAG))
+            custody.notice(self._jvm.flag(FLAG))
         except SensorError as error:
             raise ActuatorError(f"setting the heap to {new_size} bytes: {error}") from error
-        left = self._theirs_until - self._clock()
-        if left > 0.0 and new_size != self._ordered:
-            raise SafetyError(
-                f"{FLAG} was set to {self._ordered} by somebody else"
-                f" and is left alone for another {left:.0f} s"
-            )
-        # The size found stands for the setting found: a flag of 0, or another of a JVM started since.
-        value = self._original if new_size == self._found else new_size
-        self._jvm.set_flag(FLAG, value)
-        self._ordered = value
+        # The size found stands for a flag of 0, too, and for that of a JVM started since.
+        custody.order(custody.original if new_size == self._found else min(new_size, self._last.maximum))
 
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before the first.
@@ -192,17 +191,28 @@ class JvmHeap(Resource):
         holds, and `resident_over_used`: how often the heap in use would fit in;
         `set_by_hand`: 1 while a size set by somebody else is left alone.
         """
-        return dict(self._metrics) | {"set_by_hand": float(self._theirs_until > self._clock())}
+        return dict(self._metrics) | {"set_by_hand": float(self._custody.left_alone > 0.0)}
 
     # ---- restoring ------------------------------------------------------------------------------
 
+    @property
+    def found_anew(self) -> int:
+        """How often `snapshot()` has changed: with each run of the JVM, and what somebody else has set."""
+        return self._custody.found_anew
+
     def snapshot(self) -> dict[str, object]:
-        """The flag as it was found, and of which run of the JVM."""
-        kept = {"flag": FLAG, "value": self._original, "started": self._last.started}
-        return kept if self._ratios is None else kept | {"ratios": list(self._ratios.original)}
+        """The flag as it was found, or set by somebody else since, and of which run of the JVM."""
+        value = self._custody.original
+        kept = {"flag": FLAG, "value": value, "started": self._last.started}
+        if self._ratios is None:
+            return kept
+        return kept | {"value": 0, "ratios": list(self._ratios.standing(value))}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put the flag of a snapshot back; a JVM that was started anew since has its own setting.
+        """Put the flag of a snapshot back.
+
+        A JVM that was started anew since has its own setting, and what somebody
+        else has set within the last `hands_off` seconds stays.
 
         Raises
         ------
@@ -217,10 +227,13 @@ class JvmHeap(Resource):
         if self._jvm.read().started != started:
             _log.warning("%r was started anew since the snapshot; nothing is put back", self._jvm)
             return
+        self._custody.notice(self._jvm.flag(FLAG))
+        if self._custody.left_alone:
+            return
         if self._ratios is not None:
             self._ratios.original = kept_ratios(snapshot)
-        self._jvm.set_flag(FLAG, value)
-        self._ordered = self._original = value
+        self._custody.order(value)
+        self._custody.original = value
 
     def release(self) -> None:
         """Let go of the JVM; for after `stop()`."""
@@ -235,7 +248,7 @@ class JvmHeap(Resource):
         self.release()
 
     def __repr__(self) -> str:
-        return f"<JvmHeap of {self._jvm!r}: {self._ordered} bytes>"
+        return f"<JvmHeap of {self._jvm!r}: {self._custody.ordered} bytes>"
 
     # ---- within ---------------------------------------------------------------------------------
 
@@ -252,23 +265,15 @@ class JvmHeap(Resource):
         """Begin anew with a JVM that was started since the last measurement."""
         _log.warning("%r was started anew; its %s is %d", self._jvm, FLAG, in_force)
         self._sizing.forget()
-        self._original = self._ordered = in_force
-        self._theirs_until = -inf
+        self.max_size = min(self._max_heap or self._last.maximum, self._last.maximum)
+        self._custody.begin(in_force)
 
-    def _notice(self, in_force: int) -> None:
-        """Notice a size that was not set here."""
-        if in_force == self._ordered:
-            return
-        ordered, self._ordered = self._ordered, in_force
-        self._theirs_until = self._clock() + self._hands_off
-        _log.warning(
-            "%s of %r was changed from %d to %d by somebody else; left alone for %g s",
-            FLAG,
-            self._jvm,
-            ordered,
-            in_force,
-            self._hands_off,
-        )
+    def _collect(self) -> None:
+        """Ask for a collection; that there was none is no reason to know nothing of the heap."""
+        try:
+            self._jvm.collect()
+        except ActuatorError as error:
+            _log.warning("%s", error)
 
     def _resident(self, now: HeapReading) -> dict[str, float]:
         """Memory that the process holds against what its program uses, where that can be seen."""

@@ -54,7 +54,10 @@ class FreeRatios:
         self.original = self._ratios()
         """As they were found: what 0 stands for."""
         self._wanted: tuple[int, Ratios] | None = None  # bytes, and the ratios that were set for them
-        self._theirs: tuple[int, Ratios] | None = None  # the same, if somebody else has set them
+        # Bytes of what an order that failed on its way may have left: it may have got there, or half of it.
+        self._attempted: dict[Ratios, int] = {}
+        # As `_wanted`, of ratios that somebody else has set; the bytes are what these came to then.
+        self._theirs: tuple[int, Ratios] | None = None
         self._last: HeapReading | None = None
 
     def read(self) -> HeapReading:
@@ -65,17 +68,20 @@ class FreeRatios:
         SensorError
             The JVM cannot be asked.
         """
-        last, self._last = self._last, self._jvm.read()
-        if last is not None and self._last.started != last.started:
-            self.original, self._wanted = self._ratios(), None
-        elif self._wanted is not None:
+        last, now = self._last, self._jvm.read()
+        if last is not None and now.started != last.started:
+            self.original, self._wanted, self._theirs = self._ratios(), None, None
+            self._attempted.clear()
+        self._last = now
+        if self._wanted is not None:
             size, ours = self._wanted
-            if self._fitting(size) != ours and self._ratios() == ours:
+            ratios = self._ratios() if self._fitting(size) != ours else None
+            if ratios is not None and (ratios == ours or self._attempted.get(ratios) == size):
                 try:
                     self._order(size)
                 except ActuatorError as error:
                     raise SensorError(f"renewing the free ratios: {error}") from error
-        return self._last
+        return now
 
     def flag(self, name: str) -> int:
         """Value of a numeric flag; of SoftMaxHeapSize, what the ratios stand for; raises `SensorError`."""
@@ -84,6 +90,8 @@ class FreeRatios:
         ratios = self._ratios()
         if self._wanted is not None and ratios == self._wanted[1]:
             return self._wanted[0]
+        if ratios in self._attempted:
+            return self._attempted[ratios]
         if ratios == self.original:
             return 0
         if self._theirs is None or self._theirs[1] != ratios:
@@ -95,11 +103,15 @@ class FreeRatios:
         """Set a manageable flag; of SoftMaxHeapSize, the ratios that stand for it; raises `ActuatorError`."""
         if name != FLAG:
             self._jvm.set_flag(name, value)
-        elif value:
+        elif value and (self._theirs is None or value != self._theirs[0]):
             self._order(value)
         else:
+            self._set(value, self.standing(value))
             self._wanted = None
-            self._set(self.original)
+
+    def standing(self, value: int) -> Ratios:
+        """Ratios that were found, or set by somebody else, for which `value` bytes stand."""
+        return self._theirs[1] if self._theirs is not None and value == self._theirs[0] else self.original
 
     def collector(self) -> str:
         """Name of the collector; raises `SensorError`."""
@@ -135,16 +147,18 @@ class FreeRatios:
             ratios = self._fitting(size)
         except SensorError as error:
             raise ActuatorError(f"setting the heap to {size} bytes: {error}") from error
-        self._set(ratios)
+        self._set(size, ratios)
         self._wanted = size, ratios
 
-    def _set(self, ratios: Ratios) -> None:
+    def _set(self, size: int, ratios: Ratios) -> None:
         """Set both, in an order in which the least is never above the most; both or neither."""
         try:
             found = self._ratios()
         except SensorError as error:
             raise ActuatorError(f"setting the free ratios to {ratios}: {error}") from error
         steps = _steps(found, ratios)
+        halfway = (ratios[0], found[1]) if steps[0][0] == MIN_RATIO else (found[0], ratios[1])
+        self._attempted |= {halfway: size, ratios: size}
         self._jvm.set_flag(*steps[0])
         try:
             self._jvm.set_flag(*steps[1])
@@ -153,6 +167,7 @@ class FreeRatios:
             with suppress(ActuatorError):
                 self._jvm.set_flag(name, found[name == MAX_RATIO])
             raise
+        self._attempted.clear()
 
 
 def _steps(found: Ratios, ratios: Ratios) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.resources.jvm_reading import Jvm
 from quantum_control.resources.reading import positive_int
+from quantum_control.sources.jmx import JmxAddress
 
 
 def open_jvm(process_id: int | None, metric_source: str | None) -> Jvm:
@@ -28,3 +29,11 @@ def open_jvm(process_id: int | None, metric_source: str | None) -> Jvm:
     if pid is None:
         raise ConfigError('give process_id=, or metric_source="jmx://host:port"')
     return LocalJvm(pid)
+
+
+def may_be_elsewhere(process_id: int | None, metric_source: str | None) -> bool:
+    """Whether what these lead to may be on another machine, which runs on when this one starts anew."""
+    if process_id is not None or metric_source is None:
+        return False
+    host = JmxAddress(metric_source).host
+    return host not in ("localhost", "::1") and not host.startswith("127.")

@@ -17,6 +17,8 @@ from integration.requirements import require
 from quantum_control.bench.server_process import free_port
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
+from quantum_control.core.journal import Journal
+from quantum_control.core.journalled import Journalled
 from quantum_control.resources.jvm_heap import JvmHeap
 from quantum_control.resources.jvm_remote import RemoteJvm
 from quantum_control.resources.memory import MemoryResource
@@ -87,13 +89,17 @@ def test_a_collection_can_be_asked_for(jvm):
     assert steered.read().collections > before
 
 
-def test_a_jvm_that_went_away_and_came_back_is_picked_up_with_its_own_setting():
+def test_a_jvm_that_went_away_and_came_back_is_picked_up_with_its_own_setting(tmp_path):
+    """And put back to that from the journal, as by the daemon."""
     port = free_port()
     quick = (60.0, 20.0, 100.0)
-    with allocating(quick, options=jmx_options(port), maximum="512m"):
+    journal = Journal(tmp_path / "journal.sqlite")
+    with allocating(quick, options=jmx_options(port), maximum="512m") as first:
         heap = JvmHeap(metric_source=f"jmx://127.0.0.1:{port}")
-        controller = QuantumController(heap)
-        controller.optimize()
+        steered = Journalled(heap, journal, "heap", "memory", {})
+        controller = QuantumController(steered)
+        steps_until(lambda: flag_by_jcmd(first.pid) != 400 * MIB, controller.optimize)
+        assert [kept.size for kept in journal.originals()] == [400 * MIB]
     for _ in range(2):
         controller.optimize()
     assert controller.failures == 2
@@ -103,10 +109,14 @@ def test_a_jvm_that_went_away_and_came_back_is_picked_up_with_its_own_setting():
         controller.optimize()
         assert controller.failures == 2
         steps_until(lambda: flag_by_jcmd(again.pid) != 300 * MIB, controller.optimize)
-        controller.stop()
+        assert [kept.size for kept in journal.originals()] == [300 * MIB]
+        controller.stop(restore=False)
+        steered.put_back()
         # What it was started with, as far as anybody can know.
         assert flag_by_jcmd(again.pid) == 300 * MIB
+        assert journal.originals() == []
     heap.release()
+    journal.close()
 
 
 def test_nobody_there_is_told_at_once():

@@ -10,7 +10,6 @@ from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.resources.jvm_heap import JvmHeap
 from quantum_control.resources.jvm_reading import HeapReading
-from quantum_control.resources.memory import MemoryResource
 
 MIB = 2**20
 
@@ -25,6 +24,7 @@ class FakeJvm:
         self.collected = 0
         self.closed = False
         self.error = None
+        self.stuck = False
         self.reading = HeapReading(
             started=1.0,
             time=10.0,
@@ -57,10 +57,16 @@ class FakeJvm:
             collector_seconds=last.collector_seconds + cores * seconds,
         )
 
-    def restart(self, soft):
+    def restart(self, soft, maximum=2000 * MIB):
         self.flags["SoftMaxHeapSize"] = soft
         self.reading = replace(
-            self.reading, started=2.0, time=0.5, allocated=0.0, collections=0, collector_seconds=0.0
+            self.reading,
+            started=2.0,
+            time=0.5,
+            maximum=maximum,
+            allocated=0.0,
+            collections=0,
+            collector_seconds=0.0,
         )
 
     def flag(self, name):
@@ -76,6 +82,8 @@ class FakeJvm:
 
     def collect(self):
         self.collected += 1
+        if self.stuck:
+            raise ActuatorError("asking for a collection: no answer in time")
 
     def close(self):
         self.closed = True
@@ -266,26 +274,15 @@ def test_a_collection_is_asked_for_in_a_quiet_moment_only(jvm, clock):
     assert before.collector_seconds == jvm.reading.collector_seconds
 
 
-def test_the_front_chooses_by_what_is_given():
-    with pytest.raises(ConfigError, match="needs process_id="):
-        MemoryResource()
-    with pytest.raises(ConfigError, match="did you mean 'jvm'"):
-        MemoryResource(control="jwm")
-    with pytest.raises(SensorError, match="there is no process"):
-        MemoryResource(process_id=2**22 + 1, control="jvm")
-    with pytest.raises(ConfigError, match="price"):
-        MemoryResource(jvm=FakeJvm(), control="jvm", price=-1.0)
-    with pytest.raises(ConfigError, match="nonsense"):
-        MemoryResource(control="jvm", nonsense=1)
-
-
-def test_the_front_passes_everything_on(jvm):
-    with MemoryResource(control="jvm", jvm=jvm) as memory:
-        jvm.wait()
-        assert memory.measure_state().size == 1000 * MIB
-        memory.apply_control(500 * MIB)
-        assert memory.get_metrics()["live_bytes"] == 200 * MIB
-        assert (memory.unit, memory.max_size) == ("bytes", 2000 * MIB)
-        memory.restore(memory.snapshot())
-        assert jvm.flags["SoftMaxHeapSize"] == 1000 * MIB
-    assert jvm.closed
+@pytest.mark.parametrize("steers", [True, False])
+def test_a_collection_is_asked_for_by_what_steers_only_and_one_that_fails_costs_no_measurement(
+    jvm, clock, caplog, steers
+):
+    heap, _ = steer(jvm, clock, 10, collect_when_quiet=True)
+    heap.steers_while_measuring = steers
+    jvm.rate, jvm.stuck = 0.0, True
+    for _ in range(2):
+        jvm.reading = replace(jvm.reading, used=900 * MIB, time=jvm.reading.time + 1.0)
+        heap.measure_state()
+    assert jvm.collected == int(steers)
+    assert ("no answer in time" in caplog.text) == steers

@@ -25,6 +25,8 @@ class FakeG1(FakeJvm):
         super().__init__(collector="G1")
         self.flags |= dict(zip((MIN_RATIO, MAX_RATIO), FOUND, strict=True))
         self.refused = set()
+        self.sets = 0
+        self.silent_after = None  # answers of sets, after which one more is done and none answered
 
     @property
     def ratios(self):
@@ -32,9 +34,14 @@ class FakeG1(FakeJvm):
 
     def set_flag(self, name, value):
         wanted = self.flags | {name: value}
+        self.sets += 1
         if name in self.refused or not 0 <= wanted[MIN_RATIO] <= wanted[MAX_RATIO] <= 100:
             raise ActuatorError(f"{name}={value} is refused")
+        if self.silent_after is not None and self.sets > self.silent_after + 1:
+            raise ActuatorError("no answer in time")
         self.flags = wanted
+        if self.silent_after is not None and self.sets > self.silent_after:
+            raise ActuatorError("no answer in time, though it is done")
 
 
 @pytest.fixture
@@ -128,6 +135,71 @@ def test_ratios_set_by_somebody_else_are_left_alone(jvm, caplog):
             heap.apply_control(300 * MIB)
     assert jvm.ratios == (10, 20)
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("size", [250 * MIB, 2000 * MIB])
+@pytest.mark.parametrize("answered", [0, 1])
+def test_ratios_that_were_set_halfway_or_without_an_answer_are_ours(jvm, caplog, answered, size):
+    heap = JvmHeap(jvm=jvm)
+    heap.apply_control(430 * MIB)
+    jvm.sets, jvm.silent_after = 0, answered
+    with pytest.raises(ActuatorError, match="no answer"):
+        heap.apply_control(size)
+    assert jvm.ratios != (53, 53)
+    jvm.silent_after = None
+    heap.measure_state()
+    assert heap.get_metrics()["set_by_hand"] == 0.0
+    assert caplog.records == []
+    heap.apply_control(2000 * MIB)
+    assert jvm.ratios == FOUND
+
+
+def test_a_put_back_that_is_refused_leaves_the_ratios_ours(jvm, caplog):
+    heap = JvmHeap(jvm=jvm)
+    heap.apply_control(430 * MIB)
+    jvm.refused = {MIN_RATIO, MAX_RATIO}
+    with pytest.raises(ActuatorError):
+        heap.apply_control(2000 * MIB)
+    jvm.refused = set()
+    assert heap.measure_state().size == 430 * MIB
+    assert caplog.records == []
+    heap.apply_control(2000 * MIB)
+    assert jvm.ratios == FOUND
+
+
+def test_ratios_that_somebody_else_has_set_are_what_is_put_back(jvm):
+    now = [0.0]
+    heap = JvmHeap(jvm=jvm, clock=lambda: now[0], hands_off=100.0)
+    heap.apply_control(400 * MIB)
+    jvm.flags |= {MIN_RATIO: 10, MAX_RATIO: 20}
+    heap.measure_state()
+    now[0] = 101.0
+    heap.apply_control(400 * MIB)
+    assert jvm.ratios == (50, 50)
+    kept = heap.snapshot()
+    heap.apply_control(2000 * MIB)  # the size found
+    assert jvm.ratios == (10, 20)
+    heap.apply_control(400 * MIB)
+    JvmHeap(jvm=jvm).restore(kept)
+    assert jvm.ratios == (10, 20)
+
+
+def test_a_jvm_that_came_back_and_cannot_be_asked_at_once_has_its_own_ratios_later(jvm):
+    ratios = FreeRatios(jvm)
+    ratios.read()
+    ratios.set_flag("SoftMaxHeapSize", 400 * MIB)
+    jvm.flags |= {MIN_RATIO: 30, MAX_RATIO: 60}
+    jvm.restart(1000 * MIB)
+
+    def gone(name):
+        raise SensorError(f"gone before {name} was asked for")
+
+    jvm.flag = gone
+    with pytest.raises(SensorError, match="gone"):
+        ratios.read()
+    del jvm.flag
+    ratios.read()
+    assert ratios.original == (30, 60)
 
 
 def test_a_jvm_that_came_back_has_its_own_ratios(jvm):
