@@ -9,15 +9,12 @@ from math import nan
 from typing import NamedTuple
 
 from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.jvm_reading import HeapReading
+from quantum_control.resources.jvm_reading import COLLECT_SECONDS, HeapReading
 from quantum_control.resources.jvm_threads import CollectorThreads
 from quantum_control.sources import hsperfdata
 from quantum_control.sources.jvm_attach import TIMEOUT_SECONDS, JvmAttach
 
 Values = dict[str, int | str]
-
-COLLECT_SECONDS = 60.0
-"""For a collection that was asked for: it traces the whole heap."""
 
 VALLEYS = 3
 """Readings of which the lowest estimate of the live set counts: one taken while garbage is still being

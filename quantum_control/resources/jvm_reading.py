@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+COLLECT_SECONDS = 60.0
+"""For a collection that was asked for: it traces the whole heap."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeapReading:

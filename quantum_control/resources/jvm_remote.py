@@ -6,7 +6,7 @@ from math import nan
 from typing import Any
 
 from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.jvm_reading import HeapReading
+from quantum_control.resources.jvm_reading import COLLECT_SECONDS, HeapReading
 from quantum_control.resources.jvm_threads import CollectorThreads
 from quantum_control.sources.jmx import Jmx
 
@@ -141,7 +141,8 @@ class RemoteJvm:
     def collect(self) -> None:
         """Ask for a collection and wait for its end; raises `ActuatorError`."""
         try:
-            self._jmx.invoke(_MEMORY, "gc")
+            with self._jmx.one_deadline(COLLECT_SECONDS):
+                self._jmx.invoke(_MEMORY, "gc")
         except SensorError as error:
             raise ActuatorError(f"asking for a collection: {error}") from error
 

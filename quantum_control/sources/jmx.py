@@ -122,11 +122,14 @@ class Jmx:
         self._connection = _Connection(self.address, timeout)
 
     @contextlib.contextmanager
-    def one_deadline(self) -> Iterator[None]:
-        """All requests within it share one time-out; the outermost counts."""
+    def one_deadline(self, seconds: float | None = None) -> Iterator[None]:
+        """All requests within it share one time-out, by default that of one request; the outermost counts.
+
+        It is `own_java.LONGEST_SECONDS` at the most.
+        """
         before = self._until
         if before is None:
-            self._until = time.monotonic() + self._timeout
+            self._until = time.monotonic() + (self._timeout if seconds is None else seconds)
         try:
             yield
         finally:

@@ -11,6 +11,10 @@ from quantum_control.core.errors import ConfigError
 HEAP = "-Xmx64m"
 """Of the JVM in this process."""
 
+LONGEST_SECONDS = 60.0
+"""After which Java itself gives a request up, one time for all of the process: that of a collection that was
+asked for. Whoever waits less leaves the request to end by this."""
+
 _starting = threading.Lock()
 
 
@@ -60,7 +64,7 @@ def start_java(timeout: float) -> None:
             return
         wait = str(max(1, round(1e3 * timeout)))
         properties = {
-            "sun.rmi.transport.tcp.responseTimeout": wait,
+            "sun.rmi.transport.tcp.responseTimeout": str(round(1e3 * max(timeout, LONGEST_SECONDS))),
             "sun.rmi.transport.tcp.handshakeTimeout": wait,
             "sun.rmi.transport.tcp.readTimeout": wait,
         }

@@ -145,6 +145,7 @@ def test_a_host_that_drops_what_opens_connections_is_given_up():
 
 def test_a_stopped_jvm_is_told_within_one_deadline_and_works_again_when_it_goes_on(jvm):
     steered = RemoteJvm(jvm.url)
+    steered._jmx._timeout = 1.0
     steered.read()
     for _ in range(2):
         began = time.monotonic()
