@@ -56,10 +56,9 @@ class CgroupMemory(Resource):
     ----------
     process_id
         Any process of the group.
-    min_bytes
-        Smallest size. Whatever it is, no size is set below what the kernel could not take.
-    max_bytes
-        Largest size; the limit found, or the machine's memory, by default.
+    min_bytes, max_bytes
+        Bounds of the size; the larger is the limit found, or the machine's memory, by default. Whatever
+        they are, the group is not bounded below what the kernel could not take.
     group
         The group itself, instead of a process of it.
     hands_off
@@ -71,9 +70,9 @@ class CgroupMemory(Resource):
     Raises
     ------
     ConfigError
-        The process has no group of its own, or the kernel does not tell its pressure.
+        The process has no group of its own, or a parameter is wrong.
     SensorError
-        There is no such process, or it may not be looked at.
+        There is no such process, it may not be looked at, or the kernel does not tell its pressure.
     """
 
     unit = "bytes"
@@ -106,9 +105,9 @@ class CgroupMemory(Resource):
         self._theirs_until = -inf
         self._original = self._files.setting()
         self._left = self._original  # what the limit was when we last let go of it
-        self._found = self._most() if max_bytes is None else max_bytes
-        self.max_size = self._found
-        self._size = self._found
+        self.found_anew = 0  # how often `snapshot()` has changed, as somebody else has set a limit
+        self._first = self._found = self._size = self._most()
+        self.max_size = self._found if max_bytes is None else max_bytes
         self._need = MemoryNeed()
         self._stock = Stock()
         self._idle = IdleMemory(TouchedMemory(group.folder), clock)
@@ -157,9 +156,9 @@ class CgroupMemory(Resource):
             idle=self._idle.update(usage - fixed, stat.get(MAPPED[version], 0), taken),
         )
         need = self._need.update(self._reading, taken)
-        if usage > self._size and not taken and not self._theirs:
-            self._bound()  # the size was kept: what has grown beyond it since is taken again
-        demand = self._stock.demand(min(need, self._found), self._size)
+        if self._size < self._found and usage > self._size and not taken:
+            self._bound()  # what was ordered was kept: what has grown beyond it since is taken again
+        demand = self._stock.demand(min(need, self._found, self.max_size or need), self._size)
         return ResourceState.from_demand(demand, size=self._size)
 
     def get_metrics(self) -> dict[str, float]:
@@ -196,13 +195,14 @@ class CgroupMemory(Resource):
         self._theirs_until = self._clock() + self._hands_off
         # Theirs is the original from now on, and what they allow is in force.
         self._original = self._left = found
-        self._size = self._found = min(self._most(), self.max_size or self._most())
+        self.found_anew += 1
+        self._size = self._found = self._most()
         self._need = MemoryNeed()
 
     # ---- setting ----------------------------------------------------------------------------------
 
     def apply_control(self, new_size: int) -> None:
-        """Bound the group's memory; the size found puts back the setting found.
+        """Bound the group's memory; the size found puts back the setting found, or theirs who set one since.
 
         Raises
         ------
@@ -213,12 +213,13 @@ class CgroupMemory(Resource):
             found is in force.
         """
         self._notice_others()
-        if new_size < self._found and self._theirs:
+        back = new_size >= self._found or new_size == self._first
+        if self._theirs and not back:
             raise SafetyError(
                 f"{self._limit} was set to {self._original} by somebody else"
                 f" and is left alone for another {self._theirs_until - self._clock():.0f} s"
             )
-        if new_size >= self._found:
+        if back:
             self._set_back()
             self._size = self._found
             return
@@ -231,8 +232,7 @@ class CgroupMemory(Resource):
         usage = self._files.usage()
         target = max(self._size, self._floor, usage - self._need.take) // PAGE * PAGE
         if self.group.version == 2:
-            # What it may grow by until the next step is part of the bound, where it has not to shrink.
-            self._files.set(str(target if target < usage else max(self._size, self._floor) // PAGE * PAGE))
+            self._files.set(str(target))
             self._left = self._files.setting()
         elif target < usage:
             try:
@@ -258,7 +258,7 @@ class CgroupMemory(Resource):
         return kept | {"version": self.group.version, "pressure": str(self.group.pressure)}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put a snapshot back.
+        """Put a snapshot back; what somebody else has set within the last `hands_off` seconds stays.
 
         Raises
         ------
@@ -269,8 +269,11 @@ class CgroupMemory(Resource):
         """
         if snapshot.get("file") != str(self._limit):
             raise ActuatorError(f"this was taken of {snapshot.get('file')}, and this is {self._limit}")
-        self._original = str(snapshot["setting"])
-        self._set_back()
+        self._notice_others()
+        if not self._theirs:
+            self._original = str(snapshot["setting"])
+            self._set_back()
+            self._size = self._found = self._most()
 
     def release(self) -> None:
         """Put the setting found back, if the group is still there; one that somebody else has set stays."""
@@ -289,11 +292,8 @@ class CgroupMemory(Resource):
     def _most(self) -> int:
         """Bytes that the group may have as it was found."""
         machine = PAGE * os.sysconf("SC_PHYS_PAGES")
-        return machine if self._unlimited() else min(machine, int(self._original))
-
-    def _unlimited(self) -> bool:
-        # Version 1 writes the largest number of pages in bytes for "no limit".
-        return self._original == "max" or int(self._original) >= (1 << 63) - 2 * PAGE
+        # For "no limit" version 1 writes a number that is larger than any machine.
+        return machine if self._original == "max" else min(machine, int(self._original))
 
     def __repr__(self) -> str:
         return f"<CgroupMemory of {self.group.folder}>"

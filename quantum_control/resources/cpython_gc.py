@@ -53,7 +53,7 @@ class CpythonGc(Resource):
         Seconds that a young collection may take.
     hands_off
         Seconds for which thresholds that somebody else has set are left alone.
-        `release()` puts them back.
+        From then on they are what is put back.
     clock
         Seconds, for pauses too.
 
@@ -91,6 +91,9 @@ class CpythonGc(Resource):
         self._hands_off = hands_off
         self._theirs_until = -inf
         self._left = self._original  # what we left the thresholds at
+        self._found = self._original[0]
+        self.found_anew = 0  # how often `snapshot()` has changed, as somebody else has set thresholds
+        self.steers_while_measuring = True  # it trims the C heap
         self._stock = Stock()
         self._trimming = Trimming()
         self._froze = False
@@ -140,7 +143,7 @@ class CpythonGc(Resource):
             "collecting_ratio": share,
             "longest_pause_seconds": self._longest,
             "allocated_objects": self._runs * size / seconds if seconds > 0.0 else 0.0,
-        } | self._trimming.step(now)
+        } | (self._trimming.step(now) if self.steers_while_measuring else self._trimming.look())
         self._last, self._runs = now, 0
         self._collecting = self._young_pause = self._longest = 0.0
         wanted = min(max(size * change, self.min_size), self.max_size or MOST)
@@ -148,6 +151,8 @@ class CpythonGc(Resource):
 
     def apply_control(self, new_size: int) -> None:
         """Set the first threshold; the others stay as they are.
+
+        The size found puts back all that was found, or what somebody else has set since.
 
         Raises
         ------
@@ -157,16 +162,17 @@ class CpythonGc(Resource):
             Python does not take it.
         """
         self._notice_others(gc.get_threshold())
+        wanted = self._original if new_size == self._found else (new_size, *self._original[1:])
         left = self._theirs_until - self._clock()
-        if left > 0.0 and new_size != self._left[0]:
+        if left > 0.0 and wanted != self._left:
             raise SafetyError(
                 f"the gc thresholds were set to {self._left} by somebody else"
                 f" and are left alone for another {left:.0f} s"
             )
         try:
-            gc.set_threshold(new_size, *self._original[1:])
+            gc.set_threshold(*wanted)
         except (OverflowError, ValueError) as error:
-            raise ActuatorError(f"gc.set_threshold({new_size}): {error}") from error
+            raise ActuatorError(f"gc.set_threshold{wanted}: {error}") from error
         self._left = gc.get_threshold()
 
     def get_metrics(self) -> dict[str, float]:
@@ -187,6 +193,7 @@ class CpythonGc(Resource):
             self._hands_off,
         )
         self._original = self._left = found
+        self.found_anew += 1
 
     def freeze(self) -> int:
         """Collect, and spare what is there from later collections; for when start-up is over.
@@ -203,7 +210,7 @@ class CpythonGc(Resource):
         return {"thresholds": list(self._original)}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put a snapshot back.
+        """Put a snapshot back; what somebody else has set within the last `hands_off` seconds stays.
 
         Raises
         ------
@@ -213,8 +220,10 @@ class CpythonGc(Resource):
         thresholds = snapshot.get("thresholds")
         if not isinstance(thresholds, (list, tuple)) or len(thresholds) != 3:
             raise ActuatorError(f"these are no gc thresholds: {snapshot!r}")
-        gc.set_threshold(*thresholds)
-        self._original = self._left = gc.get_threshold()
+        self._notice_others(gc.get_threshold())
+        if self._theirs_until <= self._clock():
+            gc.set_threshold(*thresholds)
+            self._original = self._left = gc.get_threshold()
 
     def release(self) -> None:
         """Put everything back as it was found, and look no more; may be called any number of times."""

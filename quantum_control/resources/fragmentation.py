@@ -101,23 +101,28 @@ class Trimming:
         self._due: float | None = None
         self._brought = 0
 
-    def step(self, now: float) -> dict[str, float]:
-        """Trim if it is time, `now` in seconds; figures, none where the C library does not tell.
+    def look(self) -> dict[str, float]:
+        """Figures, none where the C library does not tell; nothing is trimmed.
 
         `heap_unused_ratio`: share of the C heap that is free. `trimmed_bytes`: what all
         trims have made the resident memory fall by.
         """
         with suppress(SensorError):
-            unused = heap().fragmentation
-            if self._due is None:
-                self._due = now + self._pause  # what a start leaves behind is used again
-            if now >= self._due and unused >= UNUSED:
-                brought = trim()
-                self._brought += brought
-                self._pause = EVERY if brought >= WORTH else min(2.0 * self._pause, SELDOM)
-                self._due = now + self._pause
-            return {"heap_unused_ratio": unused, "trimmed_bytes": float(self._brought)}
+            return {"heap_unused_ratio": heap().fragmentation, "trimmed_bytes": float(self._brought)}
         return {}
+
+    def step(self, now: float) -> dict[str, float]:
+        """Trim if it is time, `now` in seconds; figures as of `look`, the share being that before it."""
+        figures = self.look()
+        if self._due is None:
+            self._due = now + self._pause  # what a start leaves behind is used again
+        if now < self._due or figures.get("heap_unused_ratio", 0.0) < UNUSED:
+            return figures
+        brought = trim()
+        self._brought += brought
+        self._pause = EVERY if brought >= WORTH else min(2.0 * self._pause, SELDOM)
+        self._due = now + self._pause
+        return figures | {"trimmed_bytes": float(self._brought)}
 
 
 def _library() -> ctypes.CDLL:

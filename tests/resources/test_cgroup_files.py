@@ -7,6 +7,8 @@ from core.doubles import Clock
 
 from quantum_control import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
+from quantum_control.core.journal import Journal
+from quantum_control.core.journalled import Journalled
 from quantum_control.resources.cgroup_memory import CgroupMemory
 from quantum_control.sources.cgroups import MemoryGroup
 
@@ -82,6 +84,42 @@ def test_at_the_first_stall_it_is_raised_within_one_step(files):
     assert int(files.high) > 200 * MIB
 
 
+@pytest.mark.parametrize(
+    ("high", "options"), [("max", {"max_bytes": 100 * MIB}), (str(150 * MIB), {}), ("max", {})]
+)
+def test_measuring_sets_nothing_before_an_order(tmp_path, monkeypatch, high, options):
+    files = Files(tmp_path, high=high)
+    resource = CgroupMemory(group=files.group(), clock=Clock(), **options)
+    sets = []
+    monkeypatch.setattr(resource._files, "set", sets.append)
+    for _ in range(20):
+        resource._clock.tick()
+        resource.measure_state()
+    assert sets == []
+    resource.apply_control(120 * MIB)
+    assert len(sets) == 1
+
+
+def test_a_largest_size_is_steered_to_and_no_further_than_can_be_taken(files):
+    resource, controller, steps = steered(files, max_bytes=20 * MIB)
+    assert resource.max_size == 20 * MIB
+    for _ in range(1500):
+        steps(1)
+        if files.high != "max" and int(files.high) < 200 * MIB:
+            files.write("memory.current", files.high)  # the kernel has taken the rest
+    assert controller.size == 20 * MIB
+    assert int(files.high) == 36 * MIB  # what is no file, and the reserve
+    controller.stop()
+    assert files.high == "max"
+
+
+def test_no_more_is_taken_at_once_than_is_allowed_just_now_however_low_the_size(files):
+    resource, _, steps = steered(files)
+    steps(1)  # in which nothing is to be taken
+    resource.apply_control(50 * MIB)
+    assert int(files.high) == 200 * MIB
+
+
 def test_what_is_no_file_is_left_however_low_the_size(files):
     resource, _, steps = steered(files)
     steps(40)
@@ -118,6 +156,47 @@ def test_a_limit_set_by_somebody_else_is_left_alone_and_then_steered_below(files
     assert int(files.high) < 150 * MIB
     controller.stop()
     assert files.high == str(150 * MIB)
+
+
+def test_a_higher_limit_set_by_somebody_else_is_what_stays_in_the_end(tmp_path):
+    files = Files(tmp_path, high=str(300 * MIB))
+    resource, controller, steps = steered(files, hands_off=10.0)
+    steps(40)
+    files.write("memory.high", 500 * MIB)
+    steps(1)
+    controller.stop()
+    assert files.high == str(500 * MIB)
+    steps(60)
+    assert int(files.high) < 300 * MIB
+    assert resource.snapshot()["setting"] == str(500 * MIB)
+    controller.stop()
+    assert files.high == str(500 * MIB)
+
+
+def test_the_journal_has_what_somebody_set_and_not_what_was_before(files, tmp_path_factory):
+    journal = Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite")
+    clock = Clock()
+    resource = CgroupMemory(group=files.group(), clock=clock, hands_off=10.0)
+    steered = Journalled(resource, journal, "group", "memory", {})
+
+    def step(size):
+        clock.tick()
+        steered.measure_state()
+        steered.apply_control(size)
+
+    step(100 * MIB)
+    assert [kept.snapshot["setting"] for kept in journal.originals()] == ["max"]
+    files.write("memory.high", 250 * MIB)
+    steered.measure_state()
+    assert journal.originals() == []
+    clock.tick(11.0)
+    step(100 * MIB)
+    assert [kept.snapshot["setting"] for kept in journal.originals()] == [str(250 * MIB)]
+    files.write("memory.high", 240 * MIB)
+    steered.put_back()
+    assert files.high == str(240 * MIB)
+    assert journal.originals() == []
+    journal.close()
 
 
 def test_one_set_between_two_measurements_is_noticed_before_it_is_overwritten(files):

@@ -8,6 +8,7 @@ from core.doubles import Clock
 
 from quantum_control import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.resources import fragmentation
 from quantum_control.resources.cpython_gc import HANDS_OFF_SECONDS, LARGEST_CHANGE, CpythonGc
 
 
@@ -117,6 +118,48 @@ def test_a_change_by_somebody_else_is_left_alone_told_and_becomes_the_original(s
     resource.release()
     assert gc.get_threshold() == (900, 5, 5)
     gc.callbacks.append(resource._notice)  # the fixture releases it again
+
+
+def test_thresholds_that_somebody_else_has_set_stay_at_the_end_all_three_of_them(steered):
+    resource, clock, collect = steered
+    controller = QuantumController(resource, clock=clock)
+    collect(0.02)
+    clock.tick()
+    controller.optimize()
+    gc.set_threshold(900, 5, 5)
+    clock.tick()
+    controller.optimize()
+    controller.stop()
+    assert gc.get_threshold() == (900, 5, 5)
+    clock.tick(HANDS_OFF_SECONDS)
+    resource.apply_control(1000)
+    resource.apply_control(controller.original)
+    assert gc.get_threshold() == (900, 5, 5)
+
+
+def test_a_snapshot_does_not_overrule_whoever_has_set_them_just_now(steered):
+    resource, _, _ = steered
+    snapshot = resource.snapshot()
+    resource.apply_control(1000)
+    gc.set_threshold(900, 5, 5)
+    resource.restore(snapshot)
+    assert gc.get_threshold() == (900, 5, 5)
+    assert resource.snapshot() == {"thresholds": [900, 5, 5]}
+    assert resource.found_anew == 1
+
+
+def test_what_only_looks_trims_nothing(steered, monkeypatch):
+    resource, clock, _ = steered
+    trims = []
+    monkeypatch.setattr(fragmentation, "heap", lambda: fragmentation.Heap(100, 50, 50))
+    monkeypatch.setattr(fragmentation, "trim", lambda: trims.append(1) or 0)
+    for resource.steers_while_measuring in (False, True):
+        clock.tick(fragmentation.SELDOM)
+        resource.measure_state()
+        clock.tick(fragmentation.SELDOM)
+        resource.measure_state()
+        assert resource.get_metrics()["heap_unused_ratio"] == 0.5
+        assert bool(trims) == resource.steers_while_measuring
 
 
 def test_one_made_between_two_measurements_is_not_overwritten(steered):
