@@ -26,8 +26,9 @@ def find(proc: Path = PROC) -> Iterator[Found]:
         except (QuantumControlError, OSError, ValueError):
             continue  # gone meanwhile, without a group of its own, or not to be seen
         name = "-".join(("cgroup", *group.folder.name.split(), str(pid)))
-        note = f"{group.folder}: {usage // MIB} MiB in use, version {group.version}{_missing(group.pressure)}"
-        yield Found("memory", name, {"process_id": pid, "control": "cgroup"}, note)
+        missing = _missing(group.pressure)
+        note = f"{group.folder}: {usage // MIB} MiB in use, version {group.version}{missing}"
+        yield Found("memory", name, {"process_id": pid, "control": "cgroup"}, note, possible=not missing)
 
 
 def _missing(pressure: Path) -> str:

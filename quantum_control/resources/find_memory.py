@@ -48,7 +48,8 @@ def _jvm(pid: int, counters: Mapping[str, int | str]) -> Found:
         note += "; follows by its free ratios, slower than ZGC or Shenandoah"
     elif collector not in OBEYING:
         note += f"; needs -XX:+UseZGC, -XX:+UseShenandoahGC or -XX:+UseG1GC, as others do not heed {FLAG}"
-    return Found("memory", f"jvm-{pid}", {"process_id": pid, "control": "jvm"}, note)
+    options = {"process_id": pid, "control": "jvm"}
+    return Found("memory", f"jvm-{pid}", options, note, possible=collector in ("G1", *OBEYING))
 
 
 def _collector(counters: Mapping[str, int | str]) -> str:

@@ -2,7 +2,11 @@
 
 import pytest
 
+from quantum_control import MemoryResource
+from quantum_control.core.errors import SensorError
+from quantum_control.resources import cgroup_memory
 from quantum_control.resources.find_cgroup import find
+from quantum_control.sources.cgroups import memory_group
 
 
 @pytest.fixture
@@ -35,3 +39,16 @@ def test_what_is_missing_to_steer_it_is_told(machine):
     web, mail = find(machine)
     assert "pressure" not in web.note.partition("version")[2]
     assert "pressure" in mail.note.partition("version")[2]
+
+
+def test_only_what_can_be_begun_as_it_is_counts_as_possible(machine, monkeypatch):
+    """As the resource itself says of the same process."""
+    monkeypatch.setattr(cgroup_memory, "memory_group", lambda pid: memory_group(pid, machine))
+    for name in ("web", "mail"):
+        for file, content in (("memory.high", "max"), ("memory.stat", "anon 0")):
+            (machine.parent / "cgroup" / name / file).write_text(f"{content}\n")
+    web, mail = find(machine)
+    assert (web.possible, mail.possible) == (True, False)
+    MemoryResource(**web.options).measure_state()
+    with pytest.raises(SensorError, match="pressure"):
+        MemoryResource(**mail.options)

@@ -31,11 +31,13 @@ def test_a_jvm_is_found_with_what_steers_it_and_without_its_arguments(monkeypatc
     assert (one.kind, one.name) == ("memory", "jvm-12")
     assert one.options == {"process_id": 12, "control": "jvm"}
     assert one.note == "server.jar, 300 MiB of heap, ZGC"
+    assert one.possible
 
 
 def test_a_collector_that_cannot_be_steered_is_named_with_what_to_do(monkeypatch):
     (one,) = found(monkeypatch, (12, counters(**{"java.rt.vmArgs": "-XX:+UseSerialGC"})))
     assert "Serial; needs -XX:+UseZGC" in one.note
+    assert not one.possible
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,7 @@ def test_a_collector_that_cannot_be_steered_is_named_with_what_to_do(monkeypatch
 def test_of_g1_it_is_told_that_it_follows_slowly(monkeypatch, more):
     (one,) = found(monkeypatch, (12, counters(**more)))
     assert one.note.endswith("G1; follows by its free ratios, slower than ZGC or Shenandoah")
+    assert one.possible
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,13 @@ def test_of_g1_it_is_told_that_it_follows_slowly(monkeypatch, more):
 def test_the_counters_tell_a_collector_that_no_option_asked_for(monkeypatch, name, collector):
     (one,) = found(monkeypatch, (12, counters(**{"java.rt.vmArgs": "", "sun.gc.collector.2.name": name})))
     assert one.note.endswith(collector)
+    assert one.possible
+
+
+def test_a_collector_that_nothing_tells_is_not_promised(monkeypatch):
+    (one,) = found(monkeypatch, (12, counters(**{"java.rt.vmArgs": ""})))
+    assert "default collector; needs" in one.note
+    assert not one.possible
 
 
 def test_none_are_none(monkeypatch):
