@@ -21,6 +21,9 @@ SOURCE = Path(__file__).parent / "java" / "Allocator.java"
 END_SECONDS = 30.0
 """For a program that was told to end."""
 
+LAST_SECONDS = 5.0
+"""For one that does not answer any more, if that is because it ends."""
+
 
 class Load(NamedTuple):
     """One phase."""
@@ -121,6 +124,14 @@ class Allocator:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
+
+    def ends(self) -> bool:
+        """Whether it has ended, or is about to: a JVM stops answering some time before it is gone."""
+        try:
+            self._process.wait(timeout=LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def wait(self) -> None:
         """Wait until it has done what it was to do.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -14,9 +13,9 @@ import numpy as np
 
 from quantum_control.bench.allocator import Allocator, Load, read_latencies
 from quantum_control.bench.memory_arms import ARMS, INTERVAL, SOFT, start
-from quantum_control.bench.memory_results import Results, Run, place, write
+from quantum_control.bench.memory_results import Results, Run, keep_settings, place, write
 from quantum_control.bench.together import run_together
-from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources.jvm_heap import FLAG
 from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -72,7 +71,7 @@ def command(
     if pairs < 1 or not phase_seconds >= 2.0 or not price > 0.0:
         raise ConfigError("--pairs needs 1 or more, --phase-seconds 2 or more, --price more than 0")
     out.mkdir(parents=True, exist_ok=True)
-    _check_settings(out, {"phase_seconds": phase_seconds, "price": price, "seed": seed})
+    keep_settings(out, {"phase_seconds": phase_seconds, "price": price, "seed": seed})
     runs = []
     for pair in range(pairs):
         for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():
@@ -120,8 +119,10 @@ def run_arm(name: str, phase_seconds: float, price: float, seed: tuple[int, int]
                     if now >= step_at:
                         step_at += INTERVAL
                         steering.step()
-                except SensorError:
-                    break  # it has ended
+                except (ActuatorError, SensorError):
+                    if not program.ends():
+                        raise  # a run that is measured in part is none
+                    break
                 time.sleep(max(0.0, SAMPLE - (time.monotonic() - began - now)))
             seconds = time.monotonic() - began
             program.wait()
@@ -133,15 +134,3 @@ def run_arm(name: str, phase_seconds: float, price: float, seed: tuple[int, int]
         requests=served.astype(np.float32),
         control_cpu=steering.cost / seconds,
     )
-
-
-def _check_settings(out: Path, settings: dict[str, object]) -> None:
-    """Keep the settings with the data, and refuse to mix data of different ones."""
-    path = out / "settings.json"
-    settings["cores"] = os.cpu_count()
-    if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
-        return
-    kept = json.loads(path.read_text())
-    if kept != settings:
-        raise ConfigError(f"{out} has the data of {kept}, not of {settings}; give another --out")

@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from quantum_control.bench.memory_bed import WorkingSet
+from quantum_control.bench.memory_results import keep_settings
 from quantum_control.bench.together import run_together
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
@@ -236,6 +237,7 @@ def command(pairs: int, seconds: float, out: Path, seed: int, jobs: int, as_json
     if pairs < 1 or seconds < 20.0:
         raise ConfigError("--pairs needs 1 or more, --seconds 20 or more")
     out.mkdir(parents=True, exist_ok=True)
+    keep_settings(out, {"seconds": seconds, "seed": seed})
     runs = []
     for pair in range(pairs):
         for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():

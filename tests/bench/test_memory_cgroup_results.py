@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 from click.testing import CliRunner
 
+from quantum_control.bench import memory_cgroup
 from quantum_control.bench.memory_cgroup import (
     ARMS,
     INTERVAL,
@@ -98,3 +99,15 @@ def test_senpai_grows_by_the_square_of_the_stall(group):
 def test_runs_that_are_too_few_or_too_short_are_refused(tmp_path, wrong):
     told = CliRunner().invoke(command, ["--out", str(tmp_path), *wrong])
     assert isinstance(told.exception, ConfigError)
+
+
+def test_data_of_another_length_are_not_mixed_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory_cgroup, "run", lambda name, seconds: run(name))
+    usual = ["--pairs", "1", "--out", str(tmp_path)]
+    told = CliRunner().invoke(command, [*usual, "--seconds", "30"])
+    assert told.exception is None
+    for other in ("--seconds=40", "--seed=2"):
+        told = CliRunner().invoke(command, [*usual, "--seconds", "30", other])
+        assert isinstance(told.exception, ConfigError)
+        assert "give another --out" in str(told.exception)
+    assert CliRunner().invoke(command, [*usual, "--seconds", "30"]).exception is None
