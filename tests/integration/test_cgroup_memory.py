@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from integration.requirements import require
 
-from quantum_control import MemoryResource, QuantumController
+from quantum_control import MemoryResource, Outcome, QuantumController
 from quantum_control.bench import memory_bed
 from quantum_control.bench.memory_bed import WorkingSet
 from quantum_control.bench.server_process import wait_until
-from quantum_control.core.errors import ConfigError, GoneError, QuantumControlError
+from quantum_control.core.errors import ConfigError, GoneError
 from quantum_control.resources.cgroup_memory import CgroupMemory
 from quantum_control.sources.cgroups import FILES
 
@@ -129,11 +129,22 @@ def test_bursts_of_memory_that_cannot_be_taken_kill_nobody_while_a_limit_is_set(
 
 
 def test_a_process_that_ends_is_told_and_nothing_is_left(process):
-    controller = QuantumController(CgroupMemory(process.pid), interval=INTERVAL)
-    controller.optimize()
+    group = process.group
+    resource = CgroupMemory(process.pid)
+    controller = QuantumController(resource, interval=INTERVAL)
+    assert controller.optimize().outcome is not Outcome.FAILED
     os.kill(process.pid, signal.SIGKILL)
-    assert wait_until(lambda: usage_of_ended(process) is None)
-    controller.stop()
+    assert wait_until(lambda: not (group.folder / "cgroup.procs").read_text())
+    controller.optimize()
+    assert controller.failures == 0  # the group is there yet
+    for folder in (group.folder, group.pressure.parent):
+        memory_bed._remove_group(folder)
+    decision = controller.optimize()
+    assert decision.outcome is Outcome.FAILED
+    assert f"there is no control group {group.folder}" in decision.reasons[0]
+    controller.stop(restore=False)
+    resource.release()
+    assert group.folder not in groups()
 
 
 def test_a_group_that_outlasts_its_process_is_found_by_the_snapshot(process):
@@ -156,13 +167,6 @@ def test_a_group_that_outlasts_its_process_is_found_by_the_snapshot(process):
 
 def limit_of(group):
     return (group.folder / FILES[group.version][1]).read_text().strip()
-
-
-def usage_of_ended(process):
-    try:
-        return usage(process)
-    except QuantumControlError:
-        return None
 
 
 WITHOUT_PRIVILEGE = """

@@ -3,6 +3,8 @@
 import pytest
 
 from quantum_control.resources.find_sockets import find
+from quantum_control.resources.socket_sysctl import RECEIVE, SEND
+from quantum_control.resources.sysctls import ROOT
 
 
 @pytest.fixture
@@ -30,6 +32,24 @@ def test_a_name_that_cannot_be_entered_and_a_machine_without_tcp_are_left_out(ro
     assert list(find(names, tmp_path / "nothing")) == []
 
 
-def test_what_is_found_here_only_looks():
-    for each in find():
-        assert each.options["control"] == "sysctl"
+def state(root):
+    """All there is in a folder, and when it was last written to."""
+    return {
+        path: (path.stat().st_mtime_ns, path.is_file() and path.read_text())
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def test_looking_writes_nothing(root, tmp_path):
+    before = state(root)
+    assert len(before) == 3
+    assert list(find(tmp_path / "none", root))
+    assert state(root) == before
+
+
+def test_what_is_found_here_is_as_it_was_after_a_look():
+    files = [ROOT / name for name in (RECEIVE, SEND) if (ROOT / name).exists()]
+    before = [file.read_text() for file in files]
+    found = list(find())
+    assert all(each.options["control"] == "sysctl" for each in found)
+    assert [file.read_text() for file in files] == before
