@@ -73,13 +73,17 @@ def resource_key(kind: str, options: Mapping[str, object]) -> str:
     Options that only say how far or by what figures a resource is steered do
     not count: two controllers that differ in them would still quarrel.
     """
-    steering = {name: value for name, value in options.items() if not _by_the_way(name)}
+    steering = {name: value for name, value in options.items() if not _by_the_way(name, options)}
     content = json.dumps([kind, steering], sort_keys=True, default=str)
     return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def _by_the_way(option: str) -> bool:
-    return option.startswith(("min_", "max_")) or option == "metric_source"
+def _by_the_way(option: str, options: Mapping[str, object]) -> bool:
+    if (
+        option == "metric_source"
+    ):  # which is all that tells one JVM from another that is not known by its process
+        return "process_id" in options or not str(options[option]).startswith("jmx://")
+    return option.startswith(("min_", "max_"))
 
 
 class ResourceLock:
