@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from math import inf
 
-from quantum_control.core.errors import SensorError
+from quantum_control.core.errors import GoneError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 
 _log = logging.getLogger("quantum_control")
@@ -103,6 +103,8 @@ class Checked(Resource):
         self.min_size, self.max_size, self.unit = resource.min_size, resource.max_size, resource.unit
         self.frozen = Frozen(frozen_after, name or type(resource).__name__)
         """Link that lets nothing shrink while answers do not change; give it to the controller."""
+        self.gone = False
+        """Whether what is steered has ended: what comes under its name is another one."""
         self._deadline = deadline
         self._clock = clock
         self._metrics: dict[str, float] = {}
@@ -118,7 +120,11 @@ class Checked(Resource):
             It came too late, is too old, or was measured before the last one.
         """
         asked = self._clock()
-        state = self.resource.measure_state()
+        try:
+            state = self.resource.measure_state()
+        except GoneError:
+            self.gone = True
+            raise
         self._metrics = self.resource.get_metrics()
         now = self._clock()
         if now - asked > self._deadline:

@@ -65,6 +65,7 @@ class Steering:
         self._turn = threading.Lock()
         self._errands = Errands()
         self._controller: QuantumController | None = None
+        self._checked: Checked  # what it steers; there with it
         # What is held of the resource: there without a controller if it could not be put back.
         self._holding: Holding | None = None
         self._watched: Observed | None = None
@@ -95,6 +96,8 @@ class Steering:
             decision = self._controller.optimize()
             self._note(decision)
             self._tell(decision, before)
+            if self._checked.gone:
+                self._leave_what_is_gone(decision)
             return decision
 
     def end(self) -> None:
@@ -211,7 +214,7 @@ class Steering:
                 links = (observed,)
         deadline = section.deadline or 2.0 * section.interval
         learns = section.auto_tune or section.physics_model == "auto"
-        checked = Checked(wrapped, deadline, section.frozen_after, self._clock, self.name)
+        checked = self._checked = Checked(wrapped, deadline, section.frozen_after, self._clock, self.name)
         self._controller = QuantumController(
             checked,
             section.physics_model,
@@ -279,6 +282,13 @@ class Steering:
             self.trouble = f"not put back, tried again at each step: {error}"
             raise
         self._holding, self.trouble = None, ""
+
+    def _leave_what_is_gone(self, decision: Decision) -> None:
+        """Begin anew, by and by, with what comes under the name of what has ended."""
+        with suppress(Exception):  # told by `trouble`, and tried again
+            self._let_go()
+            self.trouble = "; ".join(decision.reasons)
+        self._retry_at = self._clock() + self._retry_after
 
     def _note(self, decision: Decision) -> None:
         """Have the journal know what came of our orders; what somebody else has set it is not to know."""

@@ -7,6 +7,7 @@ from faulty import FileResource
 
 from quantum_control.config import ResourceSection
 from quantum_control.core.budget import Budget
+from quantum_control.core.errors import GoneError
 from quantum_control.core.journal import Journal
 from quantum_control.daemon import steering as module
 from quantum_control.daemon.audit import AuditLog, read_records
@@ -22,14 +23,19 @@ class Queue(FileResource):
     demands: ClassVar[dict[str, float]] = {}
     broken = ""
     blind = ""
+    gone = False
 
     def measure_state(self):
+        if Queue.gone:
+            raise GoneError("it is gone")
         if Queue.blind:
             raise OSError(Queue.blind)
         self.demand = float(Queue.demands.get(self.path.name, 50.0))
         return super().measure_state()
 
     def apply_control(self, new_size):
+        if Queue.gone:
+            raise GoneError("it is gone")
         if Queue.broken:
             raise OSError(Queue.broken)
         super().apply_control(new_size)
@@ -72,7 +78,7 @@ class Place:
 def placed(folder, monkeypatch):
     """A place whose resources are queues."""
     monkeypatch.setattr(module, "resource_type", lambda kind: Queue)
-    for name, value in {"broken": "", "blind": "", "demands": {}}.items():
+    for name, value in {"broken": "", "blind": "", "gone": False, "demands": {}}.items():
         monkeypatch.setattr(Queue, name, value)
     place = Place(folder)
     yield place

@@ -227,3 +227,24 @@ def test_nor_does_a_budget_that_is_gone_from_the_configuration(place, both):
     for each in both:
         each.end()
     assert (place.size, place.size_of("db")) == (10, 10)
+
+
+# ---- what has ended ------------------------------------------------------------------------------
+
+
+def test_what_comes_under_the_name_of_what_has_ended_is_begun_anew_with_its_own_original(place):
+    steering = place.steer()
+    steps(steering, count=5)
+    assert place.size > 10
+    Queue.gone = True
+    steps(steering, count=20)
+    assert steering.controller is None
+    assert "it is gone" in str(steering.status()["trouble"])
+    assert place.journal.originals() == []
+    Queue.gone = False
+    place.file("web", 20)
+    steps(steering, count=60)
+    assert steering.controller is not None
+    assert place.size > 20
+    steering.end()
+    assert place.size == 20
