@@ -232,6 +232,12 @@ def problems_between(content: Mapping[str, Any]) -> Iterator[Problem]:
     """
     budgets = content.get("budgets")
     resources = content.get("resources")
+    for name, section in budgets.items() if isinstance(budgets, dict) else ():
+        if not isinstance(section, dict):
+            continue
+        total, reserve = section.get("total"), section.get("reserve")
+        if isinstance(total, int) and isinstance(reserve, int) and 0 < total <= reserve:
+            yield ("budgets", str(name), "reserve"), f"{reserve} leaves nothing of total = {total}"
     for name, section in resources.items() if isinstance(resources, dict) else ():
         if not isinstance(section, dict):
             continue

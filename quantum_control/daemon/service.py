@@ -10,28 +10,26 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from quantum_control.config import Config, MetricsSection, Mode, OpenTelemetrySection, ResourceSection
+from quantum_control.config import Config, Mode, ResourceSection
 from quantum_control.config_file import read_config
-from quantum_control.core.errors import ActuatorError, ConfigError, unknown_name
+from quantum_control.core.errors import ConfigError, unknown_name
 from quantum_control.core.journal import Journal
 from quantum_control.core.physics import Objective
 from quantum_control.daemon.audit import AuditLog
 from quantum_control.daemon.capabilities import missing
 from quantum_control.daemon.control import ControlSocket
+from quantum_control.daemon.ending import end_all
 from quantum_control.daemon.logs import set_up_logging
 from quantum_control.daemon.page.live import LivePage
 from quantum_control.daemon.scheduler import Scheduler, Task
 from quantum_control.daemon.signals import Signals
 from quantum_control.daemon.steering import Steering
-from quantum_control.daemon.surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from quantum_control.monitoring.opentelemetry import OpenTelemetryExporter
-    from quantum_control.monitoring.prometheus import Exporter
+from quantum_control.daemon.surroundings import Surroundings, exporter, pusher
 
 _log = logging.getLogger("quantum_control")
 
@@ -44,6 +42,17 @@ ASKED_SECONDS = 3.0
 
 DONE, NOT_RESTORED = 0, 3
 """Exit codes."""
+
+_AT_START = (
+    "state_directory",
+    "runtime_directory",
+    "socket_mode",
+    "watchdog",
+    "audit",
+    "metrics",
+    "opentelemetry",
+)
+"""Keys that a reload does not change."""
 
 ACTIONS = ("status", "explain", "pause", "resume", "mode", "rollback", "reload")
 
@@ -126,33 +135,29 @@ class Service:
 
     def reload(self) -> None:
         """Read the configuration anew and change what differs; a bad one changes nothing."""
+        old = self.config
         try:
             new = read_config(self.path)
+            names = {*old.budgets, *new.budgets}
+            changed = {name for name in names if old.budgets.get(name) != new.budgets.get(name)}
+            # Made before anything is ended: a secret or a client may be missing, which no check can know.
+            budgets = {name: new.budgets[name].budget(name) for name in changed if name in new.budgets}
         except ConfigError as error:
             _log.error("the new configuration is refused, the old one goes on:\n%s", error)
             return
-        old, self.config = self.config, new
-        fixed = (
-            "state_directory",
-            "runtime_directory",
-            "socket_mode",
-            "watchdog",
-            "audit",
-            "metrics",
-            "opentelemetry",
-        )
-        for name in fixed:
+        except Exception:  # noqa: BLE001 - a store's client may fail in any way; what is steered goes on
+            _log.exception("the new configuration cannot be carried out, the old one goes on")
+            return
+        self.config = new
+        for name in _AT_START:
             if getattr(old, name) != getattr(new, name):
                 _log.warning("%s has changed: that takes effect when the daemon is started anew", name)
         if old.log != new.log:
             set_up_logging(new.log.level, new.log.format)
-        budgets = {
-            name for name in {*old.budgets, *new.budgets} if old.budgets.get(name) != new.budgets.get(name)
-        }
         gone = {
             name: each
             for name, each in self.steered.items()
-            if each.steering.ended or self._differs(new, each.steering.section, name, budgets)
+            if each.steering.ended or self._differs(new, each.steering.section, name, changed)
         }
         stuck = self._end(gone)
         for name in gone:
@@ -160,10 +165,7 @@ class Service:
             if name in stuck:  # shown and tried again, until a later reload finds it put back
                 task = self.scheduler.add(name, steering.section.interval, steering.step)
                 self.steered[name] = _Steered(steering, task)
-        for name in budgets:
-            self._around.budgets.pop(name, None)
-            if name in new.budgets:
-                self._around.budgets[name] = new.budgets[name].budget(name)
+        self._around.budgets.update(budgets)  # one that is gone stays for those that hang in it
         begun = [name for name in new.resources if name not in self.steered]
         for name in begun:
             self._add(name, new.resources[name])
@@ -228,7 +230,7 @@ class Service:
         return self.steered[name].steering.section.objective.prices()
 
     def _add(self, name: str, section: ResourceSection) -> None:
-        if section.mode is Mode.ACTIVE and (lacking := missing(section.kind, section.options)):
+        if section.mode is Mode.ACTIVE and (lacking := _lacking(name, section)):
             _log.warning("%s: this process lacks %s, which steering it takes", name, ", ".join(lacking))
         steering = Steering(name, section, self._around)
         self.steered[name] = _Steered(steering, self.scheduler.add(name, section.interval, steering.step))
@@ -239,75 +241,17 @@ class Service:
 
     def _end(self, steered: Mapping[str, _Steered]) -> set[str]:
         """End some at once, and return those that did not in time."""
-        left = dict(steered)
-        for each in left.values():
+        for each in steered.values():
             self.scheduler.remove(each.task)
-        # One that hangs must not keep the others: a few threads take them in turn, and more come if
-        # those do not come back.
-        waiting = list(left)
-        lock = threading.Lock()
-
-        def work() -> None:
-            while True:
-                with lock:
-                    if not waiting:
-                        return
-                    name = waiting.pop()
-                try:
-                    left[name].steering.end()
-                except ActuatorError as error:
-                    _log.error("%s: %s", name, error)
-                    continue
-                except Exception:  # noqa: BLE001 - an adapter may fail in any way; the journal has its original
-                    _log.exception("%s: could not be ended", name)
-                    continue
-                with lock:
-                    del left[name]
-
-        until = time.monotonic() + self.config.stop_timeout
-        threads: list[threading.Thread] = []
-        while time.monotonic() < until:
-            if waiting and len(threads) < 64:
-                threads.append(threading.Thread(target=work, daemon=True, name="quantum_control end"))
-                threads[-1].start()
-            if not any(thread.is_alive() for thread in threads) and not waiting:
-                break
-            threads[-1].join(0.02) if threads else None
-        with lock:
-            stuck = set(left)
-        for name in stuck:
-            _log.error("%s: not put back; the journal has its original", name)
-        return stuck
+        steerings = {name: each.steering for name, each in steered.items()}
+        return end_all(steerings, self.config.stop_timeout, lambda: self._tell("beat"))
 
     def _tell(self, what: str) -> None:
         if self._report >= 0:
-            os.write(self._report, what.encode() + b"\n")
-
-
-def exporter(section: MetricsSection) -> Exporter:
-    """Listen for Prometheus.
-
-    Raises
-    ------
-    ConfigError
-        The address cannot be listened at, or prometheus_client is missing.
-    """
-    from quantum_control.monitoring.prometheus import export
-
-    return export(**section.model_dump())
-
-
-def pusher(section: OpenTelemetrySection) -> OpenTelemetryExporter:
-    """Push to a collector of OpenTelemetry.
-
-    Raises
-    ------
-    ConfigError
-        The endpoint is no URL, or the SDK is missing.
-    """
-    from quantum_control.monitoring.opentelemetry import export
-
-    return export(**section.model_dump())
+            with suppress(
+                OSError
+            ):  # a supervisor that is gone has sent its signal; one that is stopped reads none
+                os.write(self._report, what.encode() + b"\n")
 
 
 def make_folder(folder: Path) -> None:
@@ -324,6 +268,14 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(f"folder {str(folder)!r} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"folder {str(folder)!r} cannot be written to by this user")
+
+
+def _lacking(name: str, section: ResourceSection) -> list[str]:
+    try:
+        return missing(section.kind, section.options)
+    except Exception:  # noqa: BLE001 - a plug-in's; the warning is not worth the other resources
+        _log.exception("%s: it cannot be told which capabilities it takes", name)
+        return []
 
 
 def _awaited(done: Future[str]) -> str:

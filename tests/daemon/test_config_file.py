@@ -34,6 +34,9 @@ guard.slew_up = "fast"
 kind = 3
 [budgets.database]
 total = 0
+[budgets.spent]
+total = 5
+reserve = 5
 """
 
 
@@ -71,6 +74,7 @@ def test_every_error_is_told_with_its_line_in_the_order_of_the_file(read, tmp_pa
         (18, "resources.a b"),
         (19, "resources.a b.kind"),
         (21, "budgets.database.total"),
+        (24, "budgets.spent.reserve"),
     ]
 
 
@@ -86,6 +90,7 @@ def test_every_error_is_told_with_its_line_in_the_order_of_the_file(read, tmp_pa
         ("resources.db.budget", "did you mean 'database'?"),
         ("resources.db.min_size", "9 is above max_size = 3"),
         ("budgets.database.total", "greater than or equal to 1"),
+        ("budgets.spent.reserve", "5 leaves nothing of total = 5"),
     ],
 )
 def test_an_error_says_what_is_allowed_and_what_is_near(read, key, hint):
