@@ -67,10 +67,12 @@ def watched(config: Config, work: Callable[[int], int], orderly: Collection[int]
     ConfigError
         The folder of the journal cannot be made, or the journal not be read; nothing was begun.
     """
-    put_back(config)  # first of all: also on a disk that takes nothing more
+    if _kept(config):  # first of all: also on a disk that takes nothing more
+        _in_a_process_of_its_own(lambda: put_back(config))
     make_folder(config.state_directory)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # inherited: both wait for signals where it suits them
     reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # a supervisor that is stopped must not stop the controller, too
     parent = os.getpid()
     child = os.fork()
     if child == 0:
@@ -79,6 +81,23 @@ def watched(config: Config, work: Callable[[int], int], orderly: Collection[int]
     os.close(writing)
     os.set_blocking(reading, False)
     return _Watch(config, child, reading, orderly).run()
+
+
+def _in_a_process_of_its_own(work: Callable[[], object]) -> None:
+    """Do `work` to its end, where all that it has started ends with it.
+
+    What an adapter starts, such as the Java of JMX, has no threads left in a process that is forked of
+    this one later on; nor has a lock that one of them held anybody to give it back.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - the last word of this process; the originals are in the journal
+            _log.exception("originals could not be put back")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
 
 
 def _child(work: Callable[[int], int], report: int, parent: int) -> int:
@@ -110,10 +129,17 @@ class _Watch:
 
     def run(self) -> int:
         pulse = min(self._config.watchdog / 4.0, 0.5)
+        turned = time.monotonic()
         while True:
             number = signal.sigtimedwait(_WATCHED, pulse)
             self._listen()
             now = time.monotonic()
+            late, turned = now - turned - pulse, now
+            if late > self._config.watchdog / 2.0:
+                # This process was stopped, as by `docker pause`, and so perhaps was the controller: it
+                # is given its time anew.
+                self._beat = now
+                self._kill_at += late
             if number is not None and number.si_signo in (signal.SIGTERM, signal.SIGINT):
                 self._end(now)
             elif number is not None and number.si_signo == signal.SIGHUP:
@@ -168,11 +194,10 @@ def put_back(
     ConfigError
         The journal cannot be read.
     """
-    path = config.state_directory / JOURNAL
-    if not path.exists():
+    originals = _kept(config)
+    if not originals:
         return []
-    journal = Journal(path)
-    originals = journal.originals()
+    journal = Journal(config.state_directory / JOURNAL)
     outcomes: dict[str, Recovery] = {}
 
     def work(original: Original) -> None:
@@ -195,6 +220,18 @@ def put_back(
     if len(outcomes) == len(originals):
         journal.close()
     return done
+
+
+def _kept(config: Config) -> list[Original]:
+    """What is not restored yet, as far as there is a journal; raises as `put_back`."""
+    path = config.state_directory / JOURNAL
+    if not path.exists():
+        return []
+    journal = Journal(path)
+    try:
+        return journal.originals()
+    finally:
+        journal.close()
 
 
 def build(original: Original) -> Resource:
