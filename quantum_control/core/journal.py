@@ -142,13 +142,16 @@ class Journal:
     def ours(self, key: str, sizes: tuple[int, int]) -> None:
         """Note the range of sizes that are ours, before one beyond it is ordered.
 
+        Of what outlives a restart of the machine it is on disk then: else a size of ours would be taken
+        for somebody else's after a loss of power, and left.
+
         Raises
         ------
         ActuatorError
             It could not be written: the order must not be given.
         """
         try:
-            with self._transaction(UNSYNCED) as base:
+            with self._transaction(self._synchronous(key)) as base:
                 base.execute("UPDATE originals SET ours = ? WHERE key = ?", (json.dumps(sizes), key))
         except sqlite3.Error as error:
             raise ActuatorError(
@@ -164,7 +167,7 @@ class Journal:
             It could not be written; the original is kept, which does no harm.
         """
         try:
-            with self._transaction(UNSYNCED) as base:
+            with self._transaction(self._synchronous(key)) as base:
                 base.execute("DELETE FROM originals WHERE key = ?", (key,))
         except sqlite3.Error as error:
             raise ActuatorError(f"{self} could not be written: {error}") from error
@@ -201,6 +204,12 @@ class Journal:
         with self._transaction(SYNCED):
             base.execute(_TABLE)
             base.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _synchronous(self, key: str) -> str:
+        """How a change to an original is committed: what matters after a loss of power is synced."""
+        with self._lock:
+            row = self._base.execute("SELECT outlives_boot FROM originals WHERE key = ?", (key,)).fetchone()
+        return SYNCED if row is not None and row[0] else UNSYNCED
 
     @contextmanager
     def _transaction(self, synchronous: str) -> Iterator[sqlite3.Connection]:

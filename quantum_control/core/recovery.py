@@ -66,6 +66,8 @@ def recover(
     # the dead process had set.
     try:
         resource = build(original)
+        if hasattr(resource, "steers_while_measuring"):
+            resource.steers_while_measuring = False
         found = resource.measure_state().size
         if original.snapshot is None and found == found and round(found) == original.size:
             return _struck(journal, original, Fate.THERE, f"size {original.size}")
@@ -74,17 +76,20 @@ def recover(
             detail = f"size {found:g} is left as it is; ours were {low} to {high}"
             return _struck(journal, original, Fate.FOREIGN, detail)
         restore(original, resource)
-        now = resource.measure_state().size
-    except GoneError as error:
-        return _struck(journal, original, Fate.GONE, str(error))
+        # A whole setting is read back by whoever restores it, and may have been let go of with that. A size
+        # that takes its time is on its way; one that has not moved at all was not taken.
+        if original.snapshot is None:
+            now = resource.measure_state().size
+            if found == now and round(now) != original.size:
+                detail = f"size {now:g} is in force, not {original.size} as ordered"
+                return Recovery(original.name, Fate.FAILED, detail)
     except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; the original stays in the journal
+        for gone in (error, error.__cause__):  # `restore` says what it was doing around it
+            if isinstance(gone, GoneError):
+                return _struck(journal, original, Fate.GONE, str(gone))
         return Recovery(original.name, Fate.FAILED, f"{type(error).__name__}: {error}")
-    # A size that takes its time is on its way; one that has not moved at all was not taken.
-    if found == now and round(now) != original.size and original.snapshot is None:
-        return Recovery(
-            original.name, Fate.FAILED, f"size {now:g} is in force, not {original.size} as ordered"
-        )
-    return _struck(journal, original, Fate.RESTORED, f"size {found:g} -> {original.size}")
+    what = "size" if original.snapshot is None else "the whole setting; size"
+    return _struck(journal, original, Fate.RESTORED, f"{what} {found:g} -> {original.size}")
 
 
 def _struck(journal: Journal, original: Original, fate: Fate, detail: str) -> Recovery:

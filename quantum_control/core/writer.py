@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Self
 
 from quantum_control.core.errors import SafetyError
+
+_JMX = "jmx://"
+"""Begins an address at which a JVM is both measured and set."""
 
 _STARTED = 19
 """Clock ticks from boot to the start, among the fields of /proc/PID/stat behind the command and the
@@ -71,19 +75,25 @@ def resource_key(kind: str, options: Mapping[str, object]) -> str:
     """Short name of what `options` steer, the same in every process, fit for a file name.
 
     Options that only say how far or by what figures a resource is steered do
-    not count: two controllers that differ in them would still quarrel.
+    not count: two controllers that differ in them would still quarrel. Of a
+    source that is itself what is steered, a JVM over JMX with no process id,
+    host and port count, and never who asks, nor by what password.
     """
-    steering = {name: value for name, value in options.items() if not _by_the_way(name, options)}
+    steering = {name: value for name, value in options.items() if not _by_the_way(name)}
+    source = options.get("metric_source")
+    if isinstance(source, str) and source.startswith(_JMX) and options.get("process_id") is None:
+        steering["metric_source"] = _JMX + _place(source.removeprefix(_JMX))
     content = json.dumps([kind, steering], sort_keys=True, default=str)
     return f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def _by_the_way(option: str, options: Mapping[str, object]) -> bool:
-    if (
-        option == "metric_source"
-    ):  # which is all that tells one JVM from another that is not known by its process
-        return "process_id" in options or not str(options[option]).startswith("jmx://")
-    return option.startswith(("min_", "max_"))
+def _by_the_way(option: str) -> bool:
+    return option.startswith(("min_", "max_")) or option == "metric_source"
+
+
+def _place(address: str) -> str:
+    """HOST:PORT of an address without its scheme."""
+    return re.split("[/?#]", address, maxsplit=1)[0].rpartition("@")[2].casefold()
 
 
 class ResourceLock:

@@ -65,6 +65,16 @@ def test_a_commit_of_an_original_is_synced(journal, monkeypatch):
     assert seen.index("PRAGMA synchronous = FULL") < seen.index("COMMIT")
 
 
+@pytest.mark.parametrize(("outlives", "synchronous"), [(True, "FULL"), (False, "NORMAL")])
+def test_what_is_ours_is_synced_where_it_matters_after_a_loss_of_power(journal, outlives, synchronous):
+    journal.keep(replace(ORIGINAL, outlives_boot=outlives))
+    seen = []
+    journal._base.set_trace_callback(seen.append)
+    journal.ours(ORIGINAL.key, (12, 14))
+    journal.forget(ORIGINAL.key)
+    assert [each for each in seen if "synchronous" in each] == [f"PRAGMA synchronous = {synchronous}"] * 2
+
+
 def test_an_original_that_was_not_put_back_is_not_overwritten(journal):
     journal.keep(ORIGINAL)
     with pytest.raises(SafetyError, match=f"web was changed by process {THIS.pid}"):

@@ -119,3 +119,46 @@ def test_a_size_that_was_not_taken_is_not_struck_out(journal, path):
     assert outcome.fate is Fate.FAILED
     assert "20 is in force, not 10" in outcome.detail
     assert len(journal.originals()) == 1
+
+
+class Gone(TripleResource):
+    """Its restoring finds that nothing is left of what was set."""
+
+    def restore(self, snapshot):
+        raise GoneError("it was started anew since")
+
+
+@pytest.mark.parametrize("changes", [{}, {"writer": Writer(1, 1, "another boot"), "outlives_boot": True}])
+def test_nor_of_what_turns_out_to_be_another_one_by_now(journal, path, changes):
+    path.write_text("[1, 20, 40]", encoding="ascii")
+    original = kept(journal, path, snapshot={"values": [1, 10, 15]}, **changes)
+    outcome = recover(journal, original, lambda original: Gone(**original.options))
+    assert str(outcome) == "web: gone: it was started anew since"
+    assert journal.originals() == []
+
+
+def test_what_is_let_go_of_as_it_is_restored_is_not_asked_again(journal, path):
+    class Once(TripleResource):
+        def restore(self, snapshot):
+            super().restore(snapshot)
+            self.path = None
+
+    path.write_text("[1, 20, 40]", encoding="ascii")
+    original = kept(journal, path, snapshot={"values": [1, 10, 15]})
+    outcome = recover(journal, original, lambda original: Once(**original.options))
+    assert str(outcome) == "web: restored: the whole setting; size 20 -> 10"
+    assert path.read_text(encoding="ascii") == "[1, 10, 15]"
+
+
+def test_what_steers_while_it_is_measured_is_only_looked_at(journal, path):
+    class Balancing(FileResource):
+        steers_while_measuring = True
+
+        def measure_state(self):
+            if self.steers_while_measuring:
+                self.apply_control(99)
+            return super().measure_state()
+
+    path.write_text("33", encoding="ascii")
+    outcome = recover(journal, kept(journal, path), lambda original: Balancing(**original.options))
+    assert (outcome.fate, path.read_text(encoding="ascii")) == (Fate.FOREIGN, "33")

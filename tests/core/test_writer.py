@@ -72,12 +72,16 @@ def test_what_is_steered_makes_the_key_not_how_far():
     assert key != resource_key("buffer", {"interface": "eth0"})
 
 
-def test_two_jvms_at_two_addresses_are_two():
-    one, other = ({"metric_source": f"jmx://{host}:9999"} for host in ("a", "b"))
-    assert resource_key("memory", one) != resource_key("memory", other)
-    assert resource_key("memory", one | {"max_heap": 9}) == resource_key("memory", one)
-    # The same process, however it is reached.
-    assert resource_key("memory", one | {"process_id": 7}) == resource_key("memory", {"process_id": 7})
+def test_a_source_that_is_itself_what_is_steered_makes_the_key_without_who_asks():
+    one = resource_key("memory", {"metric_source": "jmx://db-1:9010"})
+    assert one != resource_key("memory", {"metric_source": "jmx://db-2:9010"})
+    assert one != resource_key("memory", {"metric_source": "jmx://db-1:9011"})
+    for other in ("?user=me&password=env:A", "/?user=you&password=env:B&tls=true"):
+        assert one == resource_key("memory", {"metric_source": f"jmx://DB-1:9010{other}"})
+    assert one == resource_key("memory", {"metric_source": "jmx://me:secret@db-1:9010"})
+    assert one == resource_key("memory", {"metric_source": "jmx://db-1:9010", "max_heap": 9})
+    local = resource_key("memory", {"process_id": 7})
+    assert local == resource_key("memory", {"process_id": 7, "metric_source": "jmx://localhost:9010"})
 
 
 def test_a_second_writer_is_refused_with_the_number_of_the_first(tmp_path):
