@@ -287,7 +287,10 @@ class QuantumController:
         """Take a step every `interval` seconds on a thread of its own until `stop()`.
 
         The thread does not keep the interpreter from ending, but it keeps the
-        controller alive.
+        controller alive. When the interpreter ends, the original size is put
+        back, for which that waits for a step under way, 5 s at the most. A
+        process that is killed, by SIGKILL or by a SIGTERM for which there is no
+        handler, puts nothing back: see `docs/safety.md`.
 
         Raises
         ------

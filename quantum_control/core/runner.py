@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
 import time
@@ -13,6 +14,9 @@ from typing import Generic, TypeVar
 from quantum_control.core.errors import ActuatorError, LifecycleError
 
 T = TypeVar("T")
+
+EXIT_SECONDS = 5.0
+"""For which the end of the interpreter waits for a step under way, and for what it has to put back."""
 
 _log = logging.getLogger("quantum_control")
 
@@ -35,6 +39,7 @@ class _Run:
 
     def __init__(self) -> None:
         self.stopping = False
+        self.puts_back = True  # at its own end; not where whoever stops it does
         self.thread: threading.Thread | None = None
         self.wake: Callable[[], object] | None = None
         # Held until the end: waiting for a lock costs a fifth less than waiting for an event, and at
@@ -46,8 +51,9 @@ class _Run:
         """Wait, but not past the end."""
         self._rest.acquire(timeout=max(seconds, 0.0))
 
-    def end(self) -> None:
+    def end(self, *, puts_back: bool = False) -> None:
         """Let no further step begin, and wake the thread that rests."""
+        self.puts_back = puts_back
         self.stopping = True
         with suppress(RuntimeError):  # whoever else ended it was quicker
             self._rest.release()
@@ -108,7 +114,7 @@ class Runner(Generic[T]):
         return result
 
     def start(self) -> None:
-        """Start a daemon thread; the first step is taken at once.
+        """Start a daemon thread, which takes the first step at once, and puts back when the interpreter ends.
 
         Raises
         ------
@@ -120,6 +126,7 @@ class Runner(Generic[T]):
             run.thread = threading.Thread(target=self._loop, args=(run,), name=self._name, daemon=True)
             run.thread.start()
             self._run = run
+            atexit.register(self._at_exit)
 
     def stop(self, *, restore: bool) -> None:
         """End the loop if there is one, wait for the step under way, and restore if told to.
@@ -163,7 +170,21 @@ class Runner(Generic[T]):
             while self._stepped(run):
                 run.rest(schedule.remaining(time.monotonic()))
         finally:
-            self._ended(run)
+            try:
+                self._ended(run)
+            except ActuatorError as error:  # nobody is there to hear of it
+                _log.error("%s: %s", self._name, error)
+
+    def _at_exit(self) -> None:
+        """Have the thread put back while there still are threads, but wait for none that hangs."""
+        run = self._run
+        # In a fork of the process that has started it the thread does not run: there is nothing to end.
+        if run is None or run.thread is None or not run.thread.is_alive():
+            return
+        run.end(puts_back=True)
+        run.thread.join(EXIT_SECONDS)
+        if run.thread.is_alive():
+            _log.error("%s: not put back, a step has not come to its end", self._name)
 
     def _stepped(self, run: _Run) -> bool:
         """Take a step, unless the run is to end."""
@@ -207,5 +228,6 @@ class Runner(Generic[T]):
         with self._lock:
             if self._run is run:
                 self._run = None
-        if not run.stopping:
+                atexit.unregister(self._at_exit)
+        if run.puts_back:
             self._put_back()
