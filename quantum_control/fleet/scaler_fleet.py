@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from typing import Protocol
 
 from quantum_control.core.errors import QuantumControlError
@@ -55,6 +55,8 @@ class Tracked:
     value: float = nan
     waiting: float = 0.0
     seen: int = -1
+    measured: float = -inf
+    """When that was, in seconds of the monotonic clock."""
     trouble: Exception | None = None
     streams: int = 0
     """Calls of StreamIsActive under way."""
@@ -186,12 +188,16 @@ class Fleet:
 
     def _fresh(self, tracked: Tracked) -> bool:
         target = tracked.target
-        age = self._clock() - tracked.seen * target.law.interval
-        return tracked.seen >= 0 and age <= target.hold + target.law.interval + self._settle
+        age = self._monotonic() - tracked.measured
+        return age <= target.hold + target.law.interval + self._settle
 
     def heard(self, report: Report) -> None:
-        """Note what is new of some targets."""
+        """Note what is new of some targets; what is known of one stays until there is something newer.
+
+        From here on a measurement ages by a clock that is never set.
+        """
         changed = []
+        wall, now = self._clock(), self._monotonic()
         for number, replicas, value, waiting, seen in zip(
             report.numbers, report.replicas, report.value, report.waiting, report.seen, strict=True
         ):
@@ -199,7 +205,10 @@ class Fleet:
             if each is None:  # dropped meanwhile
                 continue
             before = (each.known, each.active, each.trouble)
-            each.replicas, each.value, each.waiting, each.seen = replicas, value, waiting, seen
+            if seen >= 0:
+                if seen != each.seen:
+                    each.measured = now - max(wall - seen * each.target.law.interval, 0.0)
+                each.replicas, each.value, each.waiting, each.seen = replicas, value, waiting, seen
             each.trouble = report.trouble.get(number)
             if each.trouble is not None or before != (True, each.active, None):
                 changed.append(each)

@@ -117,7 +117,10 @@ class SteppingProcess:
                 if self._stopped.wait(AGAIN):
                     return
                 pipe.close()
-                self._begin(fleet)
+                try:
+                    self._begin(fleet)
+                except Exception as error:  # noqa: BLE001 - what is known answers the calls until there is one
+                    _log.error("the scaler's background cannot be started, trying again: %r", error)
                 pipe, process = self._pipe, self._process
                 continue
             if isinstance(told, Counts):

@@ -197,12 +197,14 @@ class Stepper:
     def _step(self, grid: Grid) -> list[int]:
         """Take the points that are due; numbers of the targets of which there is something new."""
         due = self._due(grid.interval)
-        if due <= grid.point:
+        # A clock that was set back by less than a point is waited for; further, its time would not come.
+        back = due < grid.point - 1
+        if due <= grid.point and not back:
             return []
         if not grid.targets:
             grid.point = due
             return []
-        if grid.point < window_start(due):  # after so long a pause they begin anew
+        if back or grid.point < window_start(due):  # after so long a pause they begin anew, too
             grid.new |= grid.targets
             grid.targets, grid.known, grid.runs, grid.trouble = {}, _Known.nothing(0), Runs(), {}
             grid.point = due

@@ -117,9 +117,9 @@ class Clock:
 class Scaler:
     """A fleet and what steps it, in one process and one thread."""
 
-    def __init__(self, server, clock):
+    def __init__(self, server, clock, monotonic=None):
         self.stepper = Stepper({SERVER: server}, clock=clock)
-        self.fleet = Fleet([SERVER], self.stepper, clock=clock, monotonic=clock)
+        self.fleet = Fleet([SERVER], self.stepper, clock=clock, monotonic=monotonic or clock)
         self.track, self.replicas = self.fleet.track, self.fleet.replicas
 
     def round(self):
@@ -223,6 +223,52 @@ def test_after_a_pause_that_is_too_long_to_catch_up_targets_begin_anew():
     theirs = fresh.track("shop", "web", METADATA)
     fresh.round()
     assert ours.replicas(mine) == fresh.replicas(theirs)
+
+
+HOUR = 3600.0
+
+
+def test_a_clock_that_is_set_back_ends_no_stepping():
+    server, clock, monotonic = Server(), Clock(), Clock()
+    ours = Scaler(server, clock, monotonic)
+    mine = ours.track("shop", "web", METADATA)
+    ours.round()
+    clock.now -= HOUR
+    for _ in range(3):
+        clock.now, monotonic.now = clock.now + 15.0, monotonic.now + 15.0
+        ours.round()
+    fresh = Scaler(server, clock)
+    theirs = fresh.track("shop", "web", METADATA)
+    fresh.round()
+    assert mine.seen == theirs.seen == ours.stepper._due(15.0)
+    assert ours.replicas(mine) == fresh.replicas(theirs)
+
+
+def test_one_that_is_set_back_by_less_than_a_point_is_waited_for():
+    server, clock = Server(), Clock()
+    ours = Scaler(server, clock)
+    ours.track("shop", "web", METADATA)
+    ours.round()
+    clock.now -= 10.0
+    ours.round()
+    assert ours.fleet.counts.warmed == 1
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+def test_the_last_value_is_held_no_longer_for_the_clock_is_set(step):
+    server, clock, monotonic = Server(), Clock(), Clock()
+    ours = Scaler(server, clock, monotonic)
+    mine = ours.track("shop", "web", METADATA)
+    ours.round()
+    held = ours.replicas(mine)
+    server.down = True
+    clock.now += step
+    ours.round()
+    monotonic.now += 60.0
+    assert ours.replicas(mine) == held
+    monotonic.now += 60.0
+    with pytest.raises(UnavailableError, match="it gives no answer"):
+        ours.replicas(mine)
 
 
 def test_more_targets_than_are_warmed_up_at_once_have_their_turn():
