@@ -6,20 +6,18 @@ import base64
 import hmac
 import logging
 import os
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
-from socketserver import TCPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.secret import Secret
+from quantum_control.monitoring.listener import Listener
 
 _log = logging.getLogger("quantum_control")
 
@@ -52,10 +50,8 @@ MOST_FIELDS = 20
 IDLE_SECONDS = 90.0
 """After which a connection that says nothing is closed; Prometheus may scrape once a minute."""
 
-
-LONGEST_WAIT = 30.0
-"""Seconds for which a server waits for a connection before it looks whether it is to end: rarely, since
-waking up is all that a page costs while nobody asks for it."""
+FIRST_SECONDS = 10.0
+"""The same for one that has not been let in yet."""
 
 
 class Answer(NamedTuple):
@@ -117,7 +113,7 @@ class PageServer:
             password.read()  # what is missing is told now
         self._may_read = _permission(user, password)
         try:
-            self._server = _Server(address, port, context)
+            self._server = Listener(address, port, context)
         except OSError as error:
             raise ConfigError(f"nothing can be served at {address}:{port}: {error}") from error
         shown = f"[{address}]" if ":" in address else address
@@ -137,15 +133,18 @@ class PageServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = IDLE_SECONDS
+            timeout = FIRST_SECONDS
 
             def do_GET(self) -> None:
                 path, _, query = self.path.partition("?")
                 if not meant(self.headers.get("Host", "")):
                     self._send(Answer(b"ask by address, or as localhost\n", TEXT, MISDIRECTED))
-                elif not may_read(self.headers.get("Authorization", "")):
+                    return
+                if not may_read(self.headers.get("Authorization", "")):
                     self._send(Answer(b"", TEXT, HTTPStatus.UNAUTHORIZED))
-                elif (make := pages.get(path)) is None:
+                    return
+                self.connection.settimeout(IDLE_SECONDS)
+                if (make := pages.get(path)) is None:
                     known = ", ".join(path for path in sorted(pages) if "." not in path)
                     self._send(Answer(f"see {known}\n".encode(), TEXT, HTTPStatus.NOT_FOUND))
                 else:
@@ -186,47 +185,6 @@ class PageServer:
             self._server.end()
             thread.join()
         self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    """Shakes hands for TLS on the thread of the connection, so that a slow one keeps nobody waiting."""
-
-    daemon_threads = True
-    block_on_close = False
-    timeout = LONGEST_WAIT
-
-    def __init__(self, address: str, port: int, context: ssl.SSLContext | None) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._context = context
-        self._ending = False
-        super().__init__((address, port), BaseHTTPRequestHandler)
-
-    def serve(self) -> None:
-        """Take connections until the end; `serve_forever` would look for the end ten times a second."""
-        while not self._ending:
-            self.handle_request()
-
-    def end(self) -> None:
-        """Let `serve` return."""
-        self._ending = True
-        with suppress(OSError):  # without a descriptor left it hears of the end after its longest wait
-            socket.create_connection((self.server_name, self.server_port)).close()
-
-    def get_request(self) -> tuple[Any, Any]:
-        connection, peer = super().get_request()
-        if self._context is not None:
-            connection = self._context.wrap_socket(
-                connection, server_side=True, do_handshake_on_connect=False
-            )
-        return connection, peer
-
-    def server_bind(self) -> None:
-        # http.server's would ask the name service for our own name, which can take seconds.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away or do not speak the protocol."""
 
 
 def _made(make: Maker, query: str) -> Answer:
