@@ -16,6 +16,9 @@ T = TypeVar("T")
 EXIT_REFUSED = 2
 """Exit code for a wrong parameter, a missing part or a resource that cannot be steered."""
 
+EXIT_NOT_RESTORED = 3
+"""Exit code when an original could not be put back; the journal still has it."""
+
 EXIT_ENDED_EARLY = 4
 """Exit code of an experiment ended since it did harm, or since the resource failed; the original is back."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantum_control import terminal
-from quantum_control.daemon import commands, supervisor
+from quantum_control.daemon import supervisor
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -19,7 +19,7 @@ def test_the_page_lists_the_codes_that_there_are():
         0,
         supervisor.DIED,
         terminal.EXIT_REFUSED,
-        commands.NOT_RESTORED,
+        terminal.EXIT_NOT_RESTORED,
         terminal.EXIT_ENDED_EARLY,
         terminal.EXIT_INTERRUPTED,
     }

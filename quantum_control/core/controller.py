@@ -19,7 +19,7 @@ from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.knee import Knee
 from quantum_control.core.memory import Memory
-from quantum_control.core.physics import Objective, PhysicsModel
+from quantum_control.core.physics import MAX_EXPONENT, Objective, PhysicsModel
 from quantum_control.core.plugins import law
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.runner import Runner
@@ -35,9 +35,6 @@ HISTORY = 60
 
 KEEP_EVERY = 600
 """Steps between two writings of what was learnt."""
-
-MAX_EXPONENT = 50.0
-"""Cap on F·interval: beyond any slew limit, and far from overflow."""
 
 
 class QuantumController:

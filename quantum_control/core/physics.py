@@ -11,6 +11,9 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.estimation import AGILITY, JUMP
 from quantum_control.core.resource import ResourceState
 
+MAX_EXPONENT = 50.0
+"""Cap on F·interval: beyond any slew limit, and far from overflow."""
+
 
 class PhysicsModel(ABC):
     """A control law: given a state, the force on the size.

@@ -7,9 +7,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
 from math import inf
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from quantum_control.core.decision import Decision
 from quantum_control.core.resource import ResourceState
@@ -73,7 +75,8 @@ class AuditLog:
         self._file_bytes = file_bytes
         self._files = files
         self._waiting: deque[str] = deque()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._torn = False  # whether the last line in the file was cut off
         self._failing = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="quantum_control audit", daemon=True)
@@ -100,34 +103,48 @@ class AuditLog:
         while not self._ending.wait(FLUSH_SECONDS):
             self._flush()
         self._flush()
-        if self._file is not None:
-            self._file.close()
+        self._close()
 
     def _flush(self) -> None:
         if not self._waiting:
             return
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        content = "".join(lines).encode()
+        rest = memoryview(content)
         try:
-            self._append("".join(lines).encode())
+            file = self._open(len(content) + self._torn)
+            if self._torn:  # the line that was cut off is damaged, the next one must not be
+                file.write(b"\n")
+                self._torn = False
+            while rest:
+                rest = rest[file.write(rest) :]
         except OSError as error:
-            self.lost += len(lines)
+            self.lost += bytes(rest).count(b"\n")
+            if written := content[: len(content) - len(rest)]:
+                self._torn = not written.endswith(b"\n")
             if not self._failing:
                 _log.error("audit log %s cannot be written, steering goes on without: %s", self.path, error)
             self._failing = True
-            self._file = None
+            self._close()
         else:
             self._failing = False
 
-    def _append(self, content: bytes) -> None:
+    def _open(self, more: int) -> FileIO:
+        """The file in which there is room for so many bytes more."""
         if self._file is None:
             # Unbuffered: what is written is with the kernel, so that it survives the death of the process.
             self._file = self.path.open("ab", buffering=0)
-        if self._file.tell() + len(content) > self._file_bytes and self._file.tell():
-            self._file.close()
-            self._file = None
+        if self._file.tell() + more > self._file_bytes and self._file.tell():
+            self._close()
             self._rotate()
             self._file = self.path.open("ab", buffering=0)
-        self._file.write(content)
+        return self._file
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a file system that is full may say so now
+                file.close()
 
     def _rotate(self) -> None:
         for number in range(self._files - 1, 0, -1):

@@ -18,12 +18,9 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.plugins import load, names
 from quantum_control.core.recovery import Fate
 from quantum_control.daemon.capabilities import missing, needed
-from quantum_control.terminal import AS_JSON, examples, print_json, tracked
+from quantum_control.terminal import AS_JSON, EXIT_NOT_RESTORED, examples, print_json, tracked
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
-
-NOT_RESTORED = 3
-"""Exit code when an original could not be put back."""
 
 TEMPLATE = """\
 # What `quantum-control run` steers. `quantum-control check FILE` says whether it is right.
@@ -196,7 +193,7 @@ def restore(config: Path, force: bool, as_json: bool) -> None:
     elif not done:
         click.echo("nothing to restore")
     if any(each.fate is Fate.FAILED for each in done):
-        sys.exit(NOT_RESTORED)
+        sys.exit(EXIT_NOT_RESTORED)
 
 
 def _found() -> tuple[list[Found], list[str]]:

@@ -30,6 +30,7 @@ from quantum_control.daemon.scheduler import Scheduler, Task
 from quantum_control.daemon.signals import Signals
 from quantum_control.daemon.steering import Steering
 from quantum_control.daemon.surroundings import Surroundings, exporter, pusher
+from quantum_control.terminal import EXIT_NOT_RESTORED
 
 _log = logging.getLogger("quantum_control")
 
@@ -39,9 +40,6 @@ JOURNAL = "journal.db"
 
 ASKED_SECONDS = 3.0
 """For which who asks for something waits for it to be done; a resource that hangs does it later."""
-
-DONE, NOT_RESTORED = 0, 3
-"""Exit codes."""
 
 _AT_START = (
     "state_directory",
@@ -181,7 +179,7 @@ class Service:
             each.close()
         if not stuck:
             self.journal.close()
-        return NOT_RESTORED if stuck else DONE
+        return EXIT_NOT_RESTORED if stuck else 0
 
     def answer(self, question: Mapping[str, Any]) -> object:
         """Answer what is asked over the control socket.

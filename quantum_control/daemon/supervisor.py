@@ -20,7 +20,8 @@ from quantum_control.core.recovery import Fate, Recovery, recover
 from quantum_control.core.resource import Resource
 from quantum_control.daemon.logs import set_up_logging
 from quantum_control.daemon.notify import notify, reloading
-from quantum_control.daemon.service import JOURNAL, NOT_RESTORED, Service, make_folder
+from quantum_control.daemon.service import JOURNAL, Service, make_folder
+from quantum_control.terminal import EXIT_NOT_RESTORED
 
 _log = logging.getLogger("quantum_control")
 
@@ -178,8 +179,8 @@ class _Watch:
             _log.log(logging.ERROR if code else logging.INFO, "the controller has ended (%d)", code)
         left = [each for each in put_back(self._config) if each.fate is Fate.FAILED]
         if left:
-            return NOT_RESTORED
-        if code == NOT_RESTORED:
+            return EXIT_NOT_RESTORED
+        if code == EXIT_NOT_RESTORED:
             return 0  # what it could not put back was put back now
         return code if code in (0, 2, *self._orderly) else DIED
 

@@ -12,14 +12,11 @@ from quantum_control.core.actuator import PATIENCE
 from quantum_control.core.estimation import LARGEST, AmplitudeFilter
 from quantum_control.core.flow import flow_and_backlog
 from quantum_control.core.numeric import ARRAY
-from quantum_control.core.physics import PhysicsModel
+from quantum_control.core.physics import MAX_EXPONENT, PhysicsModel
 from quantum_control.core.resource import ResourceState, quick_state
 from quantum_control.fleet.guard import HANDED_BACK, LARGEST_SIZE, UNMEASURED, RowGuard
 
 Array = NDArray[np.float64]
-
-MAX_EXPONENT: Final = 50.0
-"""Cap on F·interval, as in the controller."""
 
 MOST_FAILURES: Final = 255
 """Counters of failures take one byte."""

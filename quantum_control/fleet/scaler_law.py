@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from quantum_control.core.estimation import AGILITY, JUMP, AmplitudeFilter
 from quantum_control.core.numeric import ARRAY
-from quantum_control.core.physics import PhysicsModel
+from quantum_control.core.physics import MAX_EXPONENT, PhysicsModel
 from quantum_control.core.plugins import law
 from quantum_control.core.resource import quick_state
 from quantum_control.fleet.scaler_target import LawKey
@@ -49,8 +49,6 @@ LEAST = 1e-3
 
 ROUNDING = 1e-6
 """What a whole number may have lost in arithmetic; hides the last bits in which machines differ."""
-
-MAX_EXPONENT = 50.0
 
 
 class Sizing:

@@ -9,14 +9,11 @@ from typing import cast
 
 import numpy as np
 
-from quantum_control.core.physics import Objective, PhysicsModel
+from quantum_control.core.physics import MAX_EXPONENT, Objective, PhysicsModel
 from quantum_control.core.resource import ResourceState
 from quantum_control.simulation.accounting import DEFAULT_OBJECTIVE
 from quantum_control.simulation.plants.base import Plant
 from quantum_control.simulation.traffic import FloatArray
-
-MAX_EXPONENT = 50.0
-"""Cap on F·interval, as in the controller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,13 @@ from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ActuatorError, ConfigError
 from quantum_control.core.journal import Journal
 from quantum_control.daemon.audit import AuditLog
-from quantum_control.daemon.commands import NOT_RESTORED
 from quantum_control.daemon.logs import set_up_logging
 from quantum_control.daemon.service import JOURNAL, make_folder
 from quantum_control.daemon.signals import Signals
 from quantum_control.daemon.steering import Steering
 from quantum_control.daemon.supervisor import watched
 from quantum_control.daemon.surroundings import Surroundings
-from quantum_control.terminal import EXIT_ENDED_EARLY, EXIT_INTERRUPTED, EXIT_REFUSED
+from quantum_control.terminal import EXIT_ENDED_EARLY, EXIT_INTERRUPTED, EXIT_NOT_RESTORED, EXIT_REFUSED
 from quantum_control.validation.experiment import BlockFailedError, EndedEarlyError, Experiment, mode
 from quantum_control.validation.own_plan import Own, keep, kept, only
 from quantum_control.validation.rails import Rails, tolerated
@@ -115,7 +114,7 @@ def experiment(own: Own, rest: Rest) -> int:
         return EXIT_REFUSED
     except ActuatorError as error:
         _tell(f"quantum-control: {error}")
-        return NOT_RESTORED
+        return EXIT_NOT_RESTORED
     except (OSError, UnwritableError) as error:
         _tell(f"quantum-control: the data cannot be written: {error}; the original size is back")
         return EXIT_REFUSED

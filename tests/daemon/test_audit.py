@@ -1,5 +1,6 @@
 """The audit log: append-only, bounded, readable whatever happened to it; and what is read from it."""
 
+import errno
 import json
 
 import numpy as np
@@ -56,6 +57,57 @@ def test_a_disk_that_takes_nothing_is_told_once_and_does_not_stop_anything(tmp_p
     log.write(text(3))
     log.close()
     assert [each["time"] for each in read_records(tmp_path / "missing")] == [3]
+
+
+class Narrow:
+    """A file on a disk that takes a few bytes at a time, and in all no more than `room`."""
+
+    def __init__(self, path, room):
+        self.file = path.open("ab", buffering=0)
+        self.room = room
+
+    def tell(self):
+        return self.file.tell()
+
+    def write(self, content):
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self.file.write(content[: min(7, self.room)])
+        self.room -= written
+        return written
+
+    def close(self):
+        self.file.close()
+
+
+@pytest.fixture
+def by_hand(tmp_path, monkeypatch):
+    """A log that writes when it is told to."""
+    monkeypatch.setattr(AuditLog, "_run", lambda log: None)
+    log = AuditLog(tmp_path, 100_000, 3)
+    yield log
+    log._close()
+
+
+def test_what_the_disk_takes_a_part_of_is_written_to_its_end(by_hand, tmp_path):
+    by_hand._file = Narrow(by_hand.path, 10_000)
+    for time in range(10):
+        by_hand.write(text(time))
+    by_hand._flush()
+    assert [each["time"] for each in read_records(tmp_path)] == list(range(10))
+    assert by_hand.lost == 0
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_what_is_cut_off_is_counted_and_takes_no_other_with_it(by_hand, tmp_path, cut):
+    by_hand._file = Narrow(by_hand.path, 3 * len(text(1)) + cut)
+    for time in range(10):
+        by_hand.write(text(time))
+    by_hand._flush()
+    assert by_hand.lost == 7
+    by_hand.write(text(10))
+    by_hand._flush()
+    assert [each["time"] for each in read_records(tmp_path)] == [0, 1, 2, 10]
 
 
 @given(garbage=st.binary(max_size=200))
