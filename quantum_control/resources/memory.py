@@ -73,7 +73,7 @@ class MemoryResource(Front, Resource):
         Raises
         ------
         GoneError
-            The JVM, or the group, has ended: nothing is left to be put back.
+            The JVM, or the group, has ended, or the JVM was started anew: nothing is left to be put back.
         ConfigError, SensorError
             As for a new one.
         """
@@ -86,7 +86,11 @@ class MemoryResource(Front, Resource):
             asked["group"] = MemoryGroup(
                 int(snapshot["version"]), Path(snapshot["file"]).parent, Path(snapshot["pressure"])
             )
-        return cls(**asked)
+        made = cls(**asked)
+        if "flag" in snapshot and made.snapshot()["started"] != snapshot.get("started"):
+            made.release()
+            raise GoneError(f"{made!r} was started anew since, with a setting of its own")
+        return made
 
 
 def _fitting(process_id: int | None, metric_source: str | None) -> str:
