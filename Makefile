@@ -25,10 +25,10 @@ $(DOCS_STAMP): $(STAMP)
 demo: $(BASE)
 	$(BIN)/quantum-control demo $(ARGS)
 
-# Two processes, since most of the time is waiting for servers; one file of tests stays in one of them.
+# Three processes on two cores, since most of the time is waiting for servers; one file of tests stays in one of them.
 # Where nothing may be missing, as in continuous integration, the servers are installed first.
 test: $(if $(QC_REQUIRE_ALL),servers) check
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --durations 15 -rR $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup --durations 15 -rR $(ARGS)
 
 servers:
 	scripts/install-servers

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final, TypeVar
@@ -137,6 +137,7 @@ def no_interrupt() -> Iterator[None]:
     take it, on which Python interrupts the main one: it waits as well, since a
     process half started would complain.
     """
+    resource_tracker.ensure_running()  # unblocks it once it has started one, amid the start of a process
     pressed: list[bool] = []
     handler = signal.getsignal(signal.SIGINT)
     ours = callable(handler) and threading.current_thread() is threading.main_thread()
