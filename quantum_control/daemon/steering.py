@@ -26,6 +26,7 @@ from quantum_control.daemon.account import explain, status
 from quantum_control.daemon.audit import record
 from quantum_control.daemon.errands import Errands
 from quantum_control.daemon.holding import Holding, narrow
+from quantum_control.daemon.originals import put_back_before
 from quantum_control.daemon.shadow import Observed, Shadow
 from quantum_control.daemon.surroundings import Surroundings
 
@@ -194,7 +195,9 @@ class Steering:
         holding = self._holding = Holding(self.name)
         self.hands, read_back = Hands(section.manual_hold), ReadBack()
         if self.mode is Mode.ACTIVE:
-            holding.lock = ResourceLock(around.locks, resource_key(section.kind, section.options))
+            key = resource_key(section.kind, section.options)
+            holding.lock = ResourceLock(around.locks, key)
+            put_back_before(around.journal, key)
         options: dict[str, Any] = dict(section.options)
         resource = holding.resource = resource_type(section.kind)(**options)
         if self.mode is not Mode.ACTIVE and hasattr(resource, "steers_while_measuring"):

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from quantum_control.config import Config, resource_type
+from quantum_control.config import Config
 from quantum_control.config_file import read_config
 from quantum_control.core.errors import QuantumControlError
 from quantum_control.core.journal import Journal, Original
 from quantum_control.core.recovery import Fate, Recovery, recover
-from quantum_control.core.resource import Resource
 from quantum_control.daemon.logs import set_up_logging
 from quantum_control.daemon.notify import notify, reloading
+from quantum_control.daemon.originals import build
 from quantum_control.daemon.service import JOURNAL, Service, make_folder
 from quantum_control.terminal import EXIT_NOT_RESTORED
 
@@ -233,20 +233,3 @@ def _kept(config: Config) -> list[Original]:
         return journal.originals()
     finally:
         journal.close()
-
-
-def build(original: Original) -> Resource:
-    """Make the resource of an original anew: by `again(options, snapshot)` of its type where it has that.
-
-    It is for what may not be found by its options any more.
-
-    Raises
-    ------
-    ConfigError
-        Its type is not known here.
-    """
-    made, options = resource_type(original.kind), dict(original.options)
-    again: Callable[..., Resource] | None = getattr(made, "again", None)
-    if again is not None and original.snapshot is not None:
-        return again(options, original.snapshot)
-    return made(**options)

@@ -9,6 +9,7 @@ from quantum_control.config import ResourceSection
 from quantum_control.core.budget import Budget
 from quantum_control.core.errors import GoneError
 from quantum_control.core.journal import Journal
+from quantum_control.daemon import originals
 from quantum_control.daemon import steering as module
 from quantum_control.daemon.audit import AuditLog, read_records
 from quantum_control.daemon.steering import Steering
@@ -77,7 +78,8 @@ class Place:
 @contextmanager
 def placed(folder, monkeypatch):
     """A place whose resources are queues."""
-    monkeypatch.setattr(module, "resource_type", lambda kind: Queue)
+    for each in (module, originals):
+        monkeypatch.setattr(each, "resource_type", lambda kind: Queue)
     for name, value in {"broken": "", "blind": "", "gone": False, "demands": {}}.items():
         monkeypatch.setattr(Queue, name, value)
     place = Place(folder)

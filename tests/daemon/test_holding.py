@@ -8,6 +8,8 @@ from quantum_control.config import Mode
 from quantum_control.config_file import read_config
 from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ConfigError, SafetyError
+from quantum_control.core.journal import Original
+from quantum_control.core.writer import Writer, boot_id
 from quantum_control.daemon import service as service_module
 from quantum_control.daemon import steering as module
 
@@ -248,3 +250,20 @@ def test_what_comes_under_the_name_of_what_has_ended_is_begun_anew_with_its_own_
     assert place.size > 20
     steering.end()
     assert place.size == 20
+
+
+def test_what_could_not_be_put_back_at_the_start_is_put_back_before_it_is_begun(place):
+    place.file("web", 40)
+    gone = Writer(1, 999_999_999, boot_id())
+    place.journal.keep(Original("web", "queue", {"path": str(place.path)}, 10, gone, ours=(30, 40)))
+    Queue.blind = "not there yet"
+    steering = place.steer()
+    steps(steering, count=5)
+    assert "cannot be put back: OSError: not there yet" in str(steering.status()["trouble"])
+    assert place.size == 40
+    Queue.blind = ""
+    Queue.demands = {"web": 5.0}
+    steps(steering, count=60)
+    assert steering.controller.original == 10
+    steering.end()
+    assert place.size == 10

@@ -17,7 +17,7 @@ from quantum_control.core.journal import Journal, Original
 from quantum_control.core.journalled import Journalled
 from quantum_control.core.recovery import Fate, recover
 from quantum_control.core.writer import Writer, boot_id
-from quantum_control.daemon.supervisor import build
+from quantum_control.daemon.originals import build
 from quantum_control.resources.buffer import BufferResource
 from quantum_control.resources.queue_limit import QueueLimit
 from quantum_control.resources.socket_bpf import SockOps, cgroup2_root

@@ -16,8 +16,8 @@ from quantum_control.core.journal import Journal, Original
 from quantum_control.core.recovery import Fate, recover
 from quantum_control.core.writer import Writer, boot_id
 from quantum_control.daemon.audit import AuditLog
+from quantum_control.daemon.originals import build
 from quantum_control.daemon.steering import Steering
-from quantum_control.daemon.supervisor import build
 from quantum_control.daemon.surroundings import Surroundings
 from quantum_control.resources.netlink import Netlink, handle_name
 from quantum_control.resources.queue_limit import QueueLimit
