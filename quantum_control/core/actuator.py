@@ -21,7 +21,7 @@ class Actuator:
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
         self.original = 0
-        """Size found at the first measurement; 0 before it."""
+        """Size found at the first measurement, or when the resource was found anew; 0 before it."""
         self.size = 0
         """Size last ordered; at first the original, 0 before there is one."""
         self.exact: float = nan
@@ -32,12 +32,20 @@ class Actuator:
         # size nor the new.
         self._doubtful = False
         self._seen = nan  # size in force at the last measurement
+        self._found_anew = 0  # of the resource, when the original was found
         self._astray = 0  # measurements in a row at which `_seen` was not `size`, nor closer to it
         self._told = nan  # size in force that was last logged as strange, so that each is told once
 
     def see(self, size: float, delay: int) -> None:
-        """Take note of the size in force, `delay` intervals after it was ordered."""
-        if not self.original:
+        """Take note of the size in force, `delay` intervals after it was ordered.
+
+        A resource may have `found_anew`, how often it has come upon another setting
+        that is to be put back in the end: of a JVM that was started anew, or by
+        somebody else's hand. Its size is the original then.
+        """
+        found_anew = getattr(self._resource, "found_anew", 0)
+        if not self.original or found_anew != self._found_anew:
+            self._found_anew = found_anew
             self._go_on_from(size)
             self.original = self.size
             return

@@ -40,7 +40,8 @@ class Share(Resource):
         """How many pools have its size each."""
         self.granted = found * self.pools
         """What it was given, or was found to have. All its pools together, as are the following."""
-        self._ordered = self._seen = self.granted
+        self._coming = 0  # what it will have when a growth that was ordered is there; 0 if none was
+        self._seen = self.granted
         self._waited = 0  # measurements in a row without growth
         self.still = _still(resource)
         """What it holds at most, granted or not, where its resource tells."""
@@ -98,8 +99,8 @@ class Share(Resource):
             self.resource.apply_control(size)
             if self.still is not None:
                 self.still = self.held
-            self.granted = self._ordered = size * self.pools
-            self._waited = 0
+            self.granted = size * self.pools
+            self._coming, self._waited = (self.granted if self.granted > self._seen else 0), 0
         finally:
             self.lock.release()
 
@@ -107,9 +108,14 @@ class Share(Resource):
         """Take what it was measured to have for what it was given; a growth on its way counts whole."""
         self._waited = 0 if size > self._seen else self._waited + 1
         self._seen = size
-        if size >= self._ordered or self._waited >= ON_ITS_WAY:
-            self._ordered = size
-        self.granted = max(size, self._ordered)
+        if size >= self._coming or self._waited >= ON_ITS_WAY:
+            self._coming = 0
+        self.granted = max(size, self._coming)
+
+    @property
+    def found_anew(self) -> int:
+        """How often the resource has come upon another original."""
+        return int(getattr(self.resource, "found_anew", 0))
 
     def measure_state(self) -> ResourceState:
         """Measure the resource."""

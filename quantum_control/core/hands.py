@@ -113,8 +113,12 @@ class Hands:
         """Hold while somebody's size is respected."""
         in_force = round(state.size)
         told = self._hear()
-        if self.theirs is not None and (told or not state.time < self._until):
+        # An order that was given since may have been refused, for the very hand.
+        taken = in_force != self.theirs and in_force in (*self._orders, *told)
+        if self.theirs is not None and (taken or not state.time < self._until):
             self.release()  # its time is over, or what is in force now was ordered since
+        if told and not self._orders:
+            self._exact = 0  # whether it takes orders to the unit is to be seen from here on
         self._orders.extend(told)
         if self.theirs is not None:
             self.theirs = in_force

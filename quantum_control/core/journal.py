@@ -172,8 +172,8 @@ class Journal:
         except sqlite3.Error as error:
             raise ActuatorError(f"{self} could not be written: {error}") from error
 
-    def originals(self) -> list[Original]:
-        """Return what is not restored yet, oldest first.
+    def originals(self, key: str | None = None) -> list[Original]:
+        """Return what is not restored yet, oldest first; with a `key`, of that resource alone.
 
         Raises
         ------
@@ -182,7 +182,9 @@ class Journal:
         """
         try:
             with self._lock:
-                rows = self._base.execute("SELECT * FROM originals ORDER BY taken, key").fetchall()
+                rows = self._base.execute(
+                    "SELECT * FROM originals WHERE ?1 IS NULL OR key = ?1 ORDER BY taken, key", (key,)
+                ).fetchall()
             return [_original(row) for row in rows]
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise ConfigError(f"{self} is damaged: {error}") from error

@@ -13,6 +13,9 @@ from quantum_control.core.journal import Journal, Original
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.writer import Writer
 
+SETTLING = 0.5
+"""Seconds in which a size that was put back has to move: some resources take their time."""
+
 
 class Journalled(Resource):
     """A resource whose original is written down before its first change.
@@ -55,7 +58,13 @@ class Journalled(Resource):
         self._kept = False
         self._found_anew = 0  # of the resource, when the original was found
         self._held = False  # whether measuring would steer, if it were not for `hold`
+        self._seen = nan  # size in force, as it was measured or ordered last
         self._now = now
+
+    @property
+    def found_anew(self) -> int:
+        """How often the resource has come upon another original."""
+        return int(getattr(self.resource, "found_anew", 0))
 
     def measure_state(self) -> ResourceState:
         """Measure the resource; the first size is the original.
@@ -69,6 +78,7 @@ class Journalled(Resource):
             return self._look_first()
         state = self.resource.measure_state()
         self._renew()
+        self._seen = state.size
         if state.size == state.size and not self._original.size:
             found = max(1, round(state.size))
             self._original = replace(self._original, size=found, taken=self._now())
@@ -90,6 +100,7 @@ class Journalled(Resource):
         if new_size != original.size:  # the way back must be open even if the disk is full
             self._note(new_size)
         self.resource.apply_control(new_size)
+        self._seen = float(new_size)
 
     def get_metrics(self) -> dict[str, float]:
         """Metrics of the resource."""
@@ -112,9 +123,9 @@ class Journalled(Resource):
     def put_back(self) -> None:
         """Restore the original, if it was ever changed, and strike it out.
 
-        Where the size is all that is put back it is measured before and after:
-        one that has not moved at all was not taken. Where there is a snapshot
-        the resource itself sees to that.
+        Where the size is all that is put back it is measured afterwards: one that
+        has not moved at all for `SETTLING` seconds was not taken. Where there is a
+        snapshot the resource itself sees to that.
 
         Raises
         ------
@@ -124,18 +135,20 @@ class Journalled(Resource):
         self._renew()
         if not self._kept:
             return
-        before = self._in_force()
+        before, original = self._seen, self._original
         try:
-            restore(self._original, self.resource)
+            restore(original, self.resource)
         except ActuatorError as error:
             if not isinstance(error.__cause__, GoneError):
                 raise
-        now, original = self._in_force(), self._original
-        if before == now and round(now) != original.size:
-            raise ActuatorError(
-                f"the original size {original.size} of {original.name} could not be restored:"
-                f" {now:g} is in force still"
-            )
+        until = time.monotonic() + SETTLING
+        while (now := self._in_force()) == before and round(now) != original.size:
+            if time.monotonic() > until:
+                raise ActuatorError(
+                    f"the original size {original.size} of {original.name} could not be restored:"
+                    f" {now:g} is in force still"
+                )
+            time.sleep(SETTLING / 10.0)
         self.let_go()
 
     def _in_force(self) -> float:
@@ -155,10 +168,10 @@ class Journalled(Resource):
         Raises
         ------
         ActuatorError
-            The resource did not take it.
+            The resource did not take it; call again.
         """
         resource: Any = self.resource
-        if getattr(resource, "steers_while_measuring", False):
+        if self._held or getattr(resource, "steers_while_measuring", False):
             resource.steers_while_measuring = False
             self._held = True
             if self._kept:
@@ -180,11 +193,10 @@ class Journalled(Resource):
 
     def _renew(self) -> None:
         """Strike out what is not to be put back any more: nothing of ours is in force at such a moment."""
-        found_anew = getattr(self.resource, "found_anew", 0)
-        if found_anew != self._found_anew:
+        if self.found_anew != self._found_anew:
             self.let_go()
             self._original = replace(self._original, size=0)
-            self._found_anew = found_anew
+            self._found_anew = self.found_anew
 
     def _look_first(self) -> ResourceState:
         """Measure without steering, and write down what was found: from here on measuring changes it."""

@@ -56,8 +56,8 @@ class Frozen:
             _log.warning("%s: %s; the size is not made smaller until they change", self._name, self._why)
 
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:  # noqa: ARG002 - a Link
-        """Refuse to shrink while nothing changes; the reason is told whatever is wanted."""
-        return (max(size, wanted), self._why) if self._equal >= self._after else (wanted, "")
+        """Refuse to shrink while nothing changes."""
+        return (size, self._why) if wanted < size and self._equal >= self._after else (wanted, "")
 
     @property
     def _why(self) -> str:
@@ -110,6 +110,11 @@ class Checked(Resource):
         self._metrics: dict[str, float] = {}
         self._stamp = -inf  # latest time at which an answer says it was measured
         self._least = inf  # smallest difference seen between our clock and theirs: transport, and the clocks'
+
+    @property
+    def found_anew(self) -> int:
+        """How often the resource has come upon another original."""
+        return int(getattr(self.resource, "found_anew", 0))
 
     def measure_state(self) -> ResourceState:
         """Measure, and check the answer.

@@ -65,7 +65,8 @@ class Holding:
                 each(size)
 
         share.kept, share.tell = kept, told
-        told(share.granted // share.pools)  # it may have been cut to join
+        if share.granted != share.wanted:  # it was cut to join
+            told(share.granted // share.pools)
         return share
 
     def own(self, size: float) -> None:

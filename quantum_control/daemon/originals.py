@@ -42,8 +42,8 @@ def put_back_before(journal: Journal, key: str) -> None:
     ActuatorError
         It cannot be put back.
     """
-    for original in journal.originals():
-        if original.key == key and not original.writer.alive:
+    for original in journal.originals(key):
+        if not original.writer.alive:
             done = recover(journal, original, build)
             if done.fate is Fate.FAILED:
                 raise ActuatorError(f"what {original.writer} has changed cannot be put back: {done.detail}")

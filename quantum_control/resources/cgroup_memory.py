@@ -213,7 +213,8 @@ class CgroupMemory(Resource):
             found is in force.
         """
         self._notice_others()
-        back = new_size >= self._found or new_size == self._first
+        # The size found first stands for what somebody else has set and nobody has measured yet.
+        back = new_size >= self._found or (self._theirs and new_size == self._first)
         if self._theirs and not back:
             raise SafetyError(
                 f"{self._limit} was set to {self._original} by somebody else"

@@ -162,8 +162,10 @@ class CpythonGc(Resource):
             Python does not take it.
         """
         self._notice_others(gc.get_threshold())
-        wanted = self._original if new_size == self._found else (new_size, *self._original[1:])
         left = self._theirs_until - self._clock()
+        # The size found first stands for what somebody else has set and nobody has measured yet.
+        back = new_size == self._original[0] or (left > 0.0 and new_size == self._found)
+        wanted = self._original if back else (new_size, *self._original[1:])
         if left > 0.0 and wanted != self._left:
             raise SafetyError(
                 f"the gc thresholds were set to {self._left} by somebody else"

@@ -174,8 +174,10 @@ class JvmHeap(Resource):
             custody.notice(self._jvm.flag(FLAG))
         except SensorError as error:
             raise ActuatorError(f"setting the heap to {new_size} bytes: {error}") from error
-        # The size found stands for a flag of 0, too, and for that of a JVM started since.
-        custody.order(custody.original if new_size == self._found else min(new_size, self._last.maximum))
+        # The size of the original stands for a flag of 0, too; that which was found first, for what somebody
+        # else has set and nobody has measured yet.
+        back = new_size == self._size(custody.original) or (custody.left_alone and new_size == self._found)
+        custody.order(custody.original if back else min(new_size, self._last.maximum))
 
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before the first.

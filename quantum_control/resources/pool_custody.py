@@ -54,6 +54,7 @@ class PoolCustody:
             self.theirs = False
             _log.warning("the size is %d: an order whose answer was lost has come into force", size)
         elif size == self.original:
+            self.theirs, self._until = False, -inf
             _log.warning("the pool fell back from %d to its original size %d; steering on", ordered, size)
         else:
             self.theirs = True

@@ -114,7 +114,7 @@ class RedisPool:
         """Let go of the pool's `release` once it has no more room than it may have."""
         pool = self.pool
         if self._room() <= pool.max_connections and vars(pool).get("release") == self._release:
-            del pool.release
+            vars(pool).pop("release", None)  # several threads may return the last ones
 
     def _room(self) -> int:
         """Connections that the pool can give out at once: it looks at its maximum for new ones only."""
@@ -128,11 +128,15 @@ class RedisPool:
         pool = self.pool
         if isinstance(pool, BlockingConnectionPool):
             return _take_places(pool, pool.max_connections)
-        with pool._lock:
+        if not pool._lock.acquire(timeout=LOCK_SECONDS):  # collected by a thread that holds it
+            return []
+        try:
             surplus = max(0, pool._created_connections - pool.max_connections)
             gone = pool._available_connections[:surplus]
             del pool._available_connections[: len(gone)]
             pool._created_connections -= len(gone)
+        finally:
+            pool._lock.release()
         return list(gone)
 
     def _idle(self) -> list[Any]:

@@ -119,6 +119,8 @@ class QueueLimit(Resource):
             raise
         self._found = self._original = site.born or self._ordered
         self._changed = False  # whether a limit was set here
+        self._attempted: set[int] = set()  # limits of which it is not known whether they got there
+        self.found_anew = 0  # how often `snapshot()` has changed, as somebody else has set a limit
         self._drain = Drain(target_seconds, float(grain))
 
     def measure_state(self) -> ResourceState:
@@ -162,24 +164,27 @@ class QueueLimit(Resource):
         """
         if positive_int("new_size", new_size) > 0xFFFFFFFF:
             raise ConfigError(f"new_size={new_size}: the kernel holds limits below 2**32")
-        putting_back = new_size == self._found
         try:
             qdisc, limit = self._site.read()
         except SensorError as error:
-            if putting_back and isinstance(error, GoneError):
+            if new_size in (self._original, self._found) and isinstance(error, GoneError):
                 _log.warning("%s; nothing of it can be put back", error)
                 return
             raise ActuatorError(f"setting the limit to {new_size}: {error}") from error
         self._notice(limit)
-        wanted = self._original if putting_back else self._site.shrunk(qdisc, limit, new_size)
         left = self._theirs_until - self._clock()
+        # The size found first stands for what somebody else has set and nobody has measured yet.
+        back = new_size == self._original or (left > 0.0 and new_size == self._found)
+        wanted = self._original if back else self._site.shrunk(qdisc, limit, new_size)
         if left > 0.0 and wanted != self._ordered:
             raise SafetyError(
                 f"the limit was set to {self._ordered} by somebody else"
                 f" and is left alone for another {left:.0f} s"
             )
         if wanted != limit:
+            self._attempted.add(wanted)
             self._ordered = self._site.write(qdisc, limit, wanted)
+            self._attempted.clear()
             self._changed = True
 
     def get_metrics(self) -> dict[str, float]:
@@ -227,7 +232,7 @@ class QueueLimit(Resource):
             return
         if not self._changed and isinstance(limit, int):  # it was taken by another process
             self._found = self._original = limit
-        self.apply_control(self._found)
+        self.apply_control(self._original)
 
     def release(self) -> None:
         """Take away what `replace` has put there, and close the connection to the kernel.
@@ -262,6 +267,7 @@ class QueueLimit(Resource):
         with suppress(SensorError):
             self._notice(site.read()[1])
         if self._original != self._found:
+            self.apply_control(self._original)
             _log.warning("%s on %s stays: its limit was set by somebody else", site.qdisc, site.interface)
             return
         site.remove()
@@ -269,10 +275,14 @@ class QueueLimit(Resource):
 
     def _notice(self, limit: int) -> None:
         """Notice a limit that was not set here: it is the one to put back from now on."""
+        if limit in self._attempted:
+            self._ordered = limit
         if limit == self._ordered:
             return
         ordered, self._ordered = self._ordered, limit
         self._original = limit
+        self._attempted.clear()
+        self.found_anew += 1
         self._theirs_until = self._clock() + self._hands_off
         _log.warning(
             "the limit of %s on %s was changed from %d to %d by somebody else; left alone for %g s,"

@@ -137,3 +137,22 @@ def test_a_size_that_always_comes_out_the_same_other_one_is_told_once(
         actuator.order(10_000)
         actuator.see(8192.0, 0)
     assert len(caplog.records) == 1
+
+
+class Changed(Pool):
+    """Counts how often it has come upon another original."""
+
+    found_anew = 0
+
+
+def test_what_a_resource_has_found_anew_is_the_original() -> None:
+    pool = Changed(10)
+    actuator = Actuator(pool)
+    actuator.see(10.0, 1)
+    actuator.order(20)
+    pool.found_anew += 1
+    actuator.see(40.0, 1)
+    assert (actuator.original, actuator.size) == (40, 40)
+    actuator.order(30)
+    actuator.restore()
+    assert pool.size == 40

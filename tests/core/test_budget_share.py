@@ -158,3 +158,16 @@ def test_a_growth_that_never_comes_is_given_up():
         mine.measure_state()
         granted.append(mine.granted)
     assert granted == [80] * (ON_ITS_WAY - 1) + [10] * 2
+
+
+def test_what_a_slow_shrink_gives_up_is_free_as_soon_as_it_is_there():
+    budget = Budget(100)
+    slow = Slow(80)
+    mine = budget.share(slow)
+    mine.apply_control(20)
+    granted = []
+    for size in (80, 40, 20):
+        slow.size = size
+        mine.measure_state()
+        granted.append(mine.granted)
+    assert granted == [80, 40, 20]

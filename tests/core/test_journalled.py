@@ -84,6 +84,18 @@ def test_while_it_is_held_measuring_steers_no_longer_and_what_it_has_set_is_put_
     assert balancing.snapshot() == {"weight": 5}
 
 
+def test_a_hold_that_failed_is_tried_again(balancing, journal):
+    steered = Journalled(balancing, journal, "weights", "balancing", {})
+    for _ in range(3):
+        steered.measure_state()
+    restore, balancing.restore = balancing.restore, None
+    with pytest.raises(ActuatorError):
+        steered.hold()
+    balancing.restore = restore
+    steered.hold()
+    assert balancing.snapshot() == {"weight": 5}
+
+
 def test_it_is_put_back_by_the_object_that_took_the_snapshot_which_may_know_of_hands(balancing, journal):
     taken, put_back = [], []
     balancing.snapshot = lambda: taken.append({"weight": 5}) or dict(taken[-1])

@@ -174,6 +174,17 @@ def test_a_size_set_by_hand_that_a_budget_had_to_cut_is_ours_again():
     assert (link.theirs, link.keeps, link.foreign) == (None, False, False)
 
 
+def test_an_order_that_the_resource_refuses_for_the_hand_does_not_end_its_time():
+    link = Hands(60.0)
+    taken(link)
+    for time in range(SEEN):
+        link.allow(state(10.0 + time, size=40.0), 10, 10)
+    for time in range(5):
+        link.ordered(30)
+        assert link.allow(state(20.0 + time, size=40.0), 40, 12)[0] == 40
+    assert (link.theirs, link.keeps) == (40, True)
+
+
 def test_every_order_of_late_is_ours_however_slow_the_resource():
     link = Hands(60.0)
     taken(link)

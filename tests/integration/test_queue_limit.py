@@ -163,12 +163,13 @@ def test_a_limit_set_by_somebody_else_is_noticed_and_left_alone(bed, caplog):
 def test_a_limit_set_by_somebody_else_is_what_is_put_back(bed):
     seconds = [0.0]
     resource = limit_of(bed, hands_off=300.0, clock=lambda: seconds[0])
-    found, kept = bed.queue_limit(), resource.snapshot()
+    kept = resource.snapshot()
     resource.apply_control(100_000)
     bed.set_rate(10e6, limit=123_456)
     resource.restore(kept)  # as the daemon does when it ends
     assert bed.queue_limit() == 123_456
-    for put_back in (lambda: resource.apply_control(found), lambda: resource.restore(kept)):
+    assert resource.found_anew == 1
+    for put_back in (lambda: resource.apply_control(123_456), lambda: resource.restore(kept)):
         seconds[0] += 301.0
         resource.apply_control(50_000)
         assert bed.queue_limit() == 50_000

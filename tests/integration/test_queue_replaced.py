@@ -166,14 +166,20 @@ def test_a_queue_that_somebody_has_put_in_its_place_stays(bed, around):
     assert queues(bed) == theirs
 
 
-def test_a_limit_that_somebody_has_set_stays_with_the_bfifo(bed, caplog):
-    resource = QueueLimit(**options(bed))
+@pytest.mark.parametrize("waited", [1.0, 301.0])
+def test_a_limit_that_somebody_has_set_stays_with_the_bfifo(bed, caplog, waited):
+    seconds = [0.0]
+    resource = QueueLimit(**options(bed), clock=lambda: seconds[0])
     kept = resource.snapshot()
     resource.apply_control(50_000)
     change = (
         f"tc qdisc change dev {BOTTLENECK} parent 1:1 handle {handle_name(kept['added'])} bfifo limit 77777"
     )
     bed.router.run(*change.split())
+    resource.measure_state()
+    seconds[0] += waited
+    if waited > 300.0:  # steered on, it is theirs that is put back
+        resource.apply_control(60_000)
     resource.restore(kept)
     resource.release()
     assert "limit 77777b" in bed.router.run("tc", "qdisc", "show", "dev", BOTTLENECK)

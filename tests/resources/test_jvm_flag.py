@@ -103,7 +103,33 @@ def test_what_somebody_has_set_stays_at_the_end(jvm, waited):
     if waited > 100.0:
         heap.apply_control(350 * MIB)
         assert jvm.soft == 350 * MIB
-    heap.apply_control(1000 * MIB)  # the size found, as `stop()` orders it
+    # As `stop()` orders it: what was found first while theirs is left alone, and theirs later.
+    heap.apply_control(1500 * MIB if waited > 100.0 else 1000 * MIB)
+    assert jvm.soft == 1500 * MIB
+
+
+def test_the_size_found_first_is_one_like_others_once_somebody_has_set_another(jvm):
+    clock = Clock()
+    heap = JvmHeap(jvm=jvm, clock=clock, hands_off=100.0)
+    jvm.flags["SoftMaxHeapSize"] = 1500 * MIB
+    heap.measure_state()
+    clock.tick(101.0)
+    heap.apply_control(1000 * MIB)
+    assert jvm.soft == 1000 * MIB
+
+
+def test_a_controller_puts_back_what_somebody_has_set(jvm):
+    clock = Clock()
+    controller = QuantumController(JvmHeap(jvm=jvm, clock=clock, hands_off=100.0), clock=clock)
+    for _ in range(3):
+        clock.tick(1.0)
+        controller.optimize()
+    jvm.flags["SoftMaxHeapSize"] = 1500 * MIB
+    for _ in range(300):
+        clock.tick(1.0)
+        controller.optimize()
+    assert jvm.soft != 1500 * MIB
+    controller.stop()
     assert jvm.soft == 1500 * MIB
 
 

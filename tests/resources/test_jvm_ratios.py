@@ -172,12 +172,12 @@ def test_ratios_that_somebody_else_has_set_are_what_is_put_back(jvm):
     heap = JvmHeap(jvm=jvm, clock=lambda: now[0], hands_off=100.0)
     heap.apply_control(400 * MIB)
     jvm.flags |= {MIN_RATIO: 10, MAX_RATIO: 20}
-    heap.measure_state()
+    theirs = round(heap.measure_state().size)
     now[0] = 101.0
     heap.apply_control(400 * MIB)
     assert jvm.ratios == (50, 50)
     kept = heap.snapshot()
-    heap.apply_control(2000 * MIB)  # the size found
+    heap.apply_control(theirs)
     assert jvm.ratios == (10, 20)
     heap.apply_control(400 * MIB)
     JvmHeap(jvm=jvm).restore(kept)
