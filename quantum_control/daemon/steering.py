@@ -257,10 +257,12 @@ class Steering:
         except Exception as error:
             self.unreturned = f"not rolled back, tried again at each step: {error}"
             raise
-        self.unreturned = ""
+        granted, original = self.granted, self._controller.original
+        short = granted is not None and original is not None and granted < original
+        self.unreturned = f"the budget has room for {granted} of {original} now, tried again" if short else ""
         if self.hands.keeps:
             self.hands.release()
-        return f"size {self._controller.size}"
+        return f"size {granted if short else self._controller.size}"
 
     def _put_back(self) -> bool:
         """Whether nothing is left to be put back of an earlier time."""

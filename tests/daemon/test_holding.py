@@ -231,6 +231,22 @@ def test_nor_does_a_budget_that_is_gone_from_the_configuration(place, both):
     assert (place.size, place.size_of("db")) == (10, 10)
 
 
+def test_a_roll_back_for_which_the_budget_has_no_room_says_so_and_is_tried_again(place, both):
+    web, db = both
+    Queue.demands = {"web": 2.0, "db": 60.0}
+    steps(*both, count=30)
+    assert place.size < 10
+    db.pause.why = "as it is"
+    answer = web.ask_roll_back()
+    steps(*both, count=2)
+    assert answer.result(0.0) == f"size {place.size}"
+    assert "the budget has room for" in web.unreturned
+    db.pause.why = ""
+    Queue.demands = {"web": 2.0, "db": 3.0}
+    steps(*both, count=60)
+    assert (place.size, web.unreturned) == (10, "")
+
+
 # ---- what has ended ------------------------------------------------------------------------------
 
 
