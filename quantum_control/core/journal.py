@@ -158,8 +158,8 @@ class Journal:
                 f"the order could not be written to {self}, so it is not given: {error}"
             ) from error
 
-    def forget(self, key: str) -> None:
-        """Strike out an original that was put back.
+    def forget(self, original: Original) -> None:
+        """Strike out an original that was put back, unless another writer has kept one since.
 
         Raises
         ------
@@ -167,8 +167,12 @@ class Journal:
             It could not be written; the original is kept, which does no harm.
         """
         try:
-            with self._transaction(self._synchronous(key)) as base:
-                base.execute("DELETE FROM originals WHERE key = ?", (key,))
+            writer = original.writer
+            with self._transaction(self._synchronous(original.key)) as base:
+                base.execute(
+                    "DELETE FROM originals WHERE key = ? AND pid = ? AND started = ? AND boot = ?",
+                    (original.key, writer.pid, writer.started, writer.boot),
+                )
         except sqlite3.Error as error:
             raise ActuatorError(f"{self} could not be written: {error}") from error
 

@@ -187,7 +187,7 @@ class Journalled(Resource):
     def let_go(self) -> None:
         """Strike the original out without putting it back: what is set now is somebody's wish."""
         if self._kept:
-            self._journal.forget(self._original.key)
+            self._journal.forget(self._original)
             self._original = replace(self._original, ours=None, snapshot=None, size=0)
             self._kept = False
 

@@ -94,7 +94,7 @@ def recover(
 
 def _struck(journal: Journal, original: Original, fate: Fate, detail: str) -> Recovery:
     try:
-        journal.forget(original.key)
+        journal.forget(original)
     except ActuatorError as error:
         detail = f"{detail}; {error}"
     return Recovery(original.name, fate, detail)

@@ -43,7 +43,7 @@ def test_an_original_is_read_back_as_it_was_kept(journal):
     kept = replace(ORIGINAL, snapshot={"values": [1, 2, 3]}, outlives_boot=True, ours=(11, 12))
     journal.keep(kept)
     assert journal.originals() == [kept]
-    journal.forget(kept.key)
+    journal.forget(kept)
     assert journal.originals() == []
 
 
@@ -71,7 +71,7 @@ def test_what_is_ours_is_synced_where_it_matters_after_a_loss_of_power(journal, 
     seen = []
     journal._base.set_trace_callback(seen.append)
     journal.ours(ORIGINAL.key, (12, 14))
-    journal.forget(ORIGINAL.key)
+    journal.forget(ORIGINAL)
     assert [each for each in seen if "synchronous" in each] == [f"PRAGMA synchronous = {synchronous}"] * 2
 
 
@@ -327,3 +327,12 @@ def test_a_file_resource_keeps_its_size(tmp_path):
 def test_options_are_in_no_repr_since_they_may_hold_a_password():
     original = replace(ORIGINAL, options={"dsn": "host=db password=not-to-be-seen"})
     assert "not-to-be-seen" not in f"{original!r} {original}"
+
+
+def test_what_another_writer_has_kept_since_is_not_struck_out(journal):
+    late = replace(ORIGINAL, writer=Writer(1, 999_999_999, THIS.boot))
+    journal.keep(ORIGINAL)
+    journal.forget(late)
+    assert [each.key for each in journal.originals()] == [ORIGINAL.key]
+    journal.forget(ORIGINAL)
+    assert journal.originals(ORIGINAL.key) == []

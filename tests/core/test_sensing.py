@@ -106,9 +106,7 @@ def test_metrics_that_move_show_that_the_sensor_lives():
         assert held(resource) == ""
 
 
-def test_a_saturated_resource_keeps_the_size_it_has_grown_to_and_is_steered_on_when_the_demand_changes(
-    caplog,
-):
+def test_a_saturated_resource_keeps_its_size_and_is_steered_on_when_the_demand_changes(caplog):
     pool, resource, clock = checked(demand=100.0)
     resource.max_size = 50
     controller = QuantumController(resource, clock=clock, max_failures=3, links=(resource.frozen,))
