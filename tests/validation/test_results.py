@@ -55,6 +55,25 @@ def test_runs_by_an_earlier_plan_are_kept_with_their_figures(folder):
     assert f"- `{folder}`:" in (SUPERSEDED / "README.md").read_text(encoding="utf-8")
 
 
+AGAIN = ROOT / "docs" / "results" / "again"
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent.name for path in AGAIN.glob(f"*/{SETTINGS}")))
+def test_a_full_run_made_again_is_told_beside_the_first(folder):
+    plan = read_plan((AGAIN / folder / "plan.toml").read_text(encoding="utf-8"))
+    again = analyse(AGAIN / folder, plan)
+    first = analyse(RESULTS / again.resource, plan)
+    told = (ROOT / "docs" / "results" / "again" / "README.md").read_text(encoding="utf-8")
+    for each in (first, again):
+        assert each.pairs == plan.pairs
+        assert " | ".join(effects([each], plan)[1][0][2:]) in told
+    if again.fingerprint != first.fingerprint:
+        return  # other arrivals: what differs is told
+    for other in plan.compared:
+        one, two = (each.comparison(other, again.plan.primary.name).effect for each in (first, again))
+        assert one.low <= two.value <= one.high
+
+
 def halves(resource, other, second):
     """Effect on the primary metric where `second` is not so and where it is, as the page writes it."""
     of = PLAN.of(resource)
