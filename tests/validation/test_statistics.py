@@ -133,6 +133,19 @@ def test_phases_that_differ_from_each_other_are_no_uncertainty_of_their_mean():
     assert np.mean(within) >= 0.9
 
 
+def test_intervals_of_few_observations_are_too_narrow_and_of_many_are_not():
+    rng = np.random.default_rng(0)
+
+    def covered(count):
+        found = [
+            effect(rng.normal(size=count), ratio=False, alpha=0.05, resamples=499, planned=count)
+            for _ in range(400)
+        ]
+        return np.mean([each.low < 0.0 < each.high for each in found])
+
+    assert 0.82 < covered(8) < 0.9 < covered(50)
+
+
 def test_observations_keep_their_spread_without_their_phase():
     rng = np.random.default_rng(0)
     phases = np.arange(16) % 4
