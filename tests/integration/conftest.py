@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from integration.balanced import SPEEDS, operator
+from integration.host_network import network_left_as_found
 from integration.local_jvm import busy
 from integration.pool_load import postgres
 from integration.requirements import require
@@ -24,6 +25,12 @@ def server():
     """A PostgreSQL."""
     with postgres() as running:
         yield running
+
+
+@pytest.fixture
+def network_as_found():
+    with network_left_as_found():
+        yield
 
 
 @pytest.fixture

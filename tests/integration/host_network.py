@@ -61,6 +61,15 @@ def children():
     return {child for each in lists for child in each.read_text().split()}
 
 
+@contextmanager
+def network_left_as_found():
+    """Skip without namespaces; fail if the host's network or a process is left other than it was."""
+    require_namespaces()
+    before = host_network(), children()
+    yield
+    assert (host_network(), children()) == before
+
+
 def host_machine():
     """The network, sysctls of memory and network, control groups of ours, and mounts."""
     told = host_network() | sysctls("vm", "net")

@@ -6,18 +6,19 @@ from shutil import which
 
 import pytest
 from click.testing import CliRunner
-from integration.host_network import children, host_network, require_namespaces
 from integration.requirements import require
 
 from quantum_control.bench.buffer import command
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("kernel"),
+    pytest.mark.usefixtures("network_as_found"),
+]
 
 
 def test_a_benchmark_runs_goes_on_where_it_was_and_touches_nothing_of_the_host(tmp_path):
-    require_namespaces()
     require(which("iperf3"), "iperf3 is not installed; scripts/install-servers installs it")
-    before, ours = host_network(), children()
     arguments = ["--out", str(tmp_path), "--pairs", "1", "--seconds", "2", "--distance", "0.002"]
     first = CliRunner().invoke(command, [*arguments, "--arm", "25000"], catch_exceptions=False)
     assert "fixed, 25000 (best at 10 Mbit/s, 100 Mbit/s)" in first.output
@@ -27,5 +28,3 @@ def test_a_benchmark_runs_goes_on_where_it_was_and_touches_nothing_of_the_host(t
     assert (tmp_path / "0000 25000.npz").stat().st_mtime_ns == stamp
     assert "steered, coherent" in again.output
     assert "% of one core" in again.output
-    assert host_network() == before
-    assert children() == ours

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from integration.flood import wait_until
-from integration.host_network import children, host_network, require_namespaces
 from integration.requirements import require
 
 from quantum_control.bench.namespace import Namespace
@@ -22,18 +21,13 @@ from quantum_control.resources.buffer import BufferResource
 from quantum_control.resources.queue_limit import QueueLimit
 from quantum_control.resources.socket_bpf import SockOps, cgroup2_root
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("kernel"),
+    pytest.mark.usefixtures("network_as_found"),
+]
 
 KILLED = Writer(1, 999_999_999, boot_id())
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left():
-    require_namespaces()
-    before, ours = host_network(), children()
-    yield
-    assert host_network() == before
-    assert children() == ours
 
 
 @pytest.fixture

@@ -11,22 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.host_network import children, host_network, require_namespaces
 from integration.requirements import require
 
 from quantum_control.bench.network_bed import BOTTLENECK, CLIENT, FRAME, SERVER, NetworkBed
 from quantum_control.core.errors import ConfigError, SensorError
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left():
-    require_namespaces()
-    before, ours = host_network(), children()
-    yield
-    assert host_network() == before
-    assert children() == ours
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("kernel"),
+    pytest.mark.usefixtures("network_as_found"),
+]
 
 
 def test_what_waits_at_the_bottleneck_is_delayed_by_the_queue_over_the_rate():

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 from integration.flood import Flood, wait_until
-from integration.host_network import children, host_network, require_namespaces
 
 from quantum_control.bench.network_bed import BOTTLENECK, FRAME, NetworkBed
 from quantum_control.core.controller import QuantumController
@@ -19,7 +18,11 @@ from quantum_control.resources.buffer import BufferResource
 from quantum_control.resources.netlink import Netlink
 from quantum_control.resources.queue_limit import QueueLimit
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("kernel"),
+    pytest.mark.usefixtures("network_as_found"),
+]
 
 TARGET = 0.05
 
@@ -31,15 +34,6 @@ LEAVES = {
     "htb pfifo limit 200": 200,
 }
 """Bottlenecks, and the limits that they are made with."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left():
-    require_namespaces()
-    before, ours = host_network(), children()
-    yield
-    assert host_network() == before
-    assert children() == ours
 
 
 @pytest.fixture(params=LEAVES)

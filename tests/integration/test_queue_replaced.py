@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from integration.flood import Flood
-from integration.host_network import children, host_network, require_namespaces
 
 from quantum_control.bench.network_bed import BOTTLENECK, FRAME, NetworkBed
 from quantum_control.config import ResourceSection
@@ -22,21 +21,16 @@ from quantum_control.daemon.surroundings import Surroundings
 from quantum_control.resources.netlink import Netlink, handle_name
 from quantum_control.resources.queue_limit import QueueLimit
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("kernel"),
+    pytest.mark.usefixtures("network_as_found"),
+]
 
 BORN = 1000 * FRAME
 """Limit of a bfifo at an interface with the usual `txqueuelen`."""
 
 KILLED = Writer(1, 999_999_999, boot_id())
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left():
-    require_namespaces()
-    before, ours = host_network(), children()
-    yield
-    assert host_network() == before
-    assert children() == ours
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from integration.host_network import children, host_network, require_namespaces
+from integration.host_network import network_left_as_found
 from integration.requirements import require
 
 from quantum_control import QuantumController
@@ -30,10 +30,8 @@ FOUND = {"tcp_rmem": RECEIVE, "tcp_wmem": SEND}
 
 @pytest.fixture(scope="module", autouse=True)
 def untouched_host():
-    require_namespaces()
-    before = host_network(), children()
-    yield
-    assert (host_network(), children()) == before
+    with network_left_as_found():
+        yield
 
 
 def numbers(namespace, name, value=None):

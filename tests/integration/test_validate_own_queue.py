@@ -7,24 +7,19 @@ from pathlib import Path
 
 import pytest
 from integration.flood import Flood
-from integration.host_network import children, host_network, require_namespaces
 from validation.own_place import OwnPlace, controller, wait_for
 
 from quantum_control.bench.network_bed import BOTTLENECK, FRAME, NetworkBed
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kernel"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("kernel"),
+    pytest.mark.usefixtures("network_as_found"),
+    pytest.mark.timeout(300),
+]
 
 FOUND = 1000 * FRAME
 """Bytes; far more than a bottleneck of 10 Mbit/s needs."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left():
-    require_namespaces()
-    before, ours = host_network(), children()
-    yield
-    assert host_network() == before
-    assert children() == ours
 
 
 @pytest.fixture

@@ -224,7 +224,9 @@ def test_a_limiter_is_a_pool_as_well() -> None:
         async with limiter, limiter:
             waiting = asyncio.ensure_future(limiter.acquire())
             await asyncio.sleep(0)
-            assert resource.measure_state().position > 0.0
+            resource.measure_state()  # all three are there from here on
+            await asyncio.sleep(0.001)
+            assert resource.measure_state().position == pytest.approx(0.5)
             resource.apply_control(3)
             await waiting
             limiter.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from integration.host_network import children, host_network, require_namespaces
+from integration.host_network import network_left_as_found
 from validation.small import small_experiment
 
 from quantum_control.bench.pie import TARGET
@@ -26,11 +26,8 @@ SHORTER = {
 
 @pytest.fixture(autouse=True)
 def _nothing_left():
-    require_namespaces()
-    before, ours = host_network(), children()
-    yield
-    assert host_network() == before
-    assert children() == ours
+    with network_left_as_found():
+        yield
 
 
 @pytest.fixture
