@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,17 +10,16 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.group_files import GroupFiles
 from quantum_control.resources.idle_memory import IdleMemory
 from quantum_control.resources.memory_need import FEEL, MemoryNeed, MemoryReading
+from quantum_control.resources.setting_custody import HANDS_OFF_SECONDS, SettingCustody, hands_off_seconds
 from quantum_control.resources.stock import Stock
 from quantum_control.sources.cgroups import FIXED, MAPPED, REFAULTED, MemoryGroup, memory_group
 from quantum_control.sources.pressure import Pressure, Stalled
 from quantum_control.sources.touched import TouchedMemory
-
-_log = logging.getLogger("quantum_control")
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -30,9 +28,6 @@ RESERVE = 16 << 20
 
 RESERVE_SHARE = 0.1
 """The same as a share of it."""
-
-HANDS_OFF_SECONDS = 300.0
-"""Seconds for which a limit set by somebody else is left alone."""
 
 GROWTHS = 4.0
 """The same in growths of it in one interval: a hard limit is not to be run into while it is in force."""
@@ -87,8 +82,7 @@ class CgroupMemory(Resource):
         hands_off: float = HANDS_OFF_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not 0.0 <= hands_off < inf:
-            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
+        hands_off_seconds(hands_off)
         if group is None:
             if process_id is None:
                 raise ConfigError("CgroupMemory needs the process_id of somebody in the group")
@@ -101,11 +95,8 @@ class CgroupMemory(Resource):
         file = group.pressure.with_name("io.pressure")
         self._disk = Pressure(file) if file.exists() else None
         self._clock = clock
-        self._hands_off = hands_off
-        self._theirs_until = -inf
-        self._original = self._files.setting()
-        self._left = self._original  # what the limit was when we last let go of it
-        self.found_anew = 0  # how often `snapshot()` has changed, as somebody else has set a limit
+        # "Ordered" is what the limit was when we last let go of it: under version 1 the original.
+        self._custody = SettingCustody(str(self._limit), self._files.setting(), hands_off, clock)
         self._first = self._found = self._size = self._most()
         self.max_size = self._found if max_bytes is None else max_bytes
         self._need = MemoryNeed()
@@ -166,7 +157,7 @@ class CgroupMemory(Resource):
 
         `set_by_hand`: 1 while a limit set by somebody else is left alone.
         """
-        by_hand = {"set_by_hand": float(self._theirs)}
+        by_hand = {"set_by_hand": float(self._custody.left_alone > 0.0)}
         if self._reading is None:
             return by_hand
         return by_hand | {
@@ -176,28 +167,11 @@ class CgroupMemory(Resource):
             "stalled_ratio": self._reading.stalled / max(self._reading.seconds, 1e-9),
         }
 
-    @property
-    def _theirs(self) -> bool:
-        """Whether a limit set by somebody else is being left alone."""
-        return self._theirs_until > self._clock()
-
     def _notice_others(self) -> None:
-        found = self._files.setting()
-        if found == self._left:
-            return
-        _log.warning(
-            "%s was set to %s by somebody else, not %s as it was left; left alone for %g s, and restored",
-            self._limit,
-            found,
-            self._left,
-            self._hands_off,
-        )
-        self._theirs_until = self._clock() + self._hands_off
-        # Theirs is the original from now on, and what they allow is in force.
-        self._original = self._left = found
-        self.found_anew += 1
-        self._size = self._found = self._most()
-        self._need = MemoryNeed()
+        if self._custody.notice(self._files.setting()):
+            # What they allow is in force.
+            self._size = self._found = self._most()
+            self._need = MemoryNeed()
 
     # ---- setting ----------------------------------------------------------------------------------
 
@@ -213,13 +187,10 @@ class CgroupMemory(Resource):
             found is in force.
         """
         self._notice_others()
+        custody = self._custody
         # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size >= self._found or (self._theirs and new_size == self._first)
-        if self._theirs and not back:
-            raise SafetyError(
-                f"{self._limit} was set to {self._original} by somebody else"
-                f" and is left alone for another {self._theirs_until - self._clock():.0f} s"
-            )
+        back = new_size >= self._found or (custody.left_alone and new_size == self._first)
+        custody.check(custody.original if back else str(new_size))
         if back:
             self._set_back()
             self._size = self._found
@@ -234,7 +205,7 @@ class CgroupMemory(Resource):
         target = max(self._size, self._floor, usage - self._need.take) // PAGE * PAGE
         if self.group.version == 2:
             self._files.set(str(target))
-            self._left = self._files.setting()
+            self._custody.ordered = self._files.setting()
         elif target < usage:
             try:
                 # The kernel gives up at the first look that finds nothing; the next one goes on from there.
@@ -247,15 +218,21 @@ class CgroupMemory(Resource):
         self._taken = max(0, usage - self._files.usage())
 
     def _set_back(self) -> None:
-        if self._files.setting() != self._original:
-            self._files.set(self._original)
-        self._left = self._files.setting()
-        if self._left != self._original:
-            raise ActuatorError(f"{self._limit} is {self._left}, not {self._original} as it was found")
+        original = self._custody.original
+        if self._files.setting() != original:
+            self._files.set(original)
+        in_force = self._custody.ordered = self._files.setting()
+        if in_force != original:
+            raise ActuatorError(f"{self._limit} is {in_force}, not {original} as it was found")
+
+    @property
+    def found_anew(self) -> int:
+        """How often `snapshot()` has changed, as somebody else has set a limit."""
+        return self._custody.found_anew
 
     def snapshot(self) -> dict[str, object]:
         """Return the setting as it was found, and where its group is."""
-        kept: dict[str, object] = {"file": str(self._limit), "setting": self._original}
+        kept: dict[str, object] = {"file": str(self._limit), "setting": self._custody.original}
         return kept | {"version": self.group.version, "pressure": str(self.group.pressure)}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
@@ -271,8 +248,8 @@ class CgroupMemory(Resource):
         if snapshot.get("file") != str(self._limit):
             raise ActuatorError(f"this was taken of {snapshot.get('file')}, and this is {self._limit}")
         self._notice_others()
-        if not self._theirs:
-            self._original = str(snapshot["setting"])
+        if not self._custody.left_alone:
+            self._custody.original = str(snapshot["setting"])
             self._set_back()
             self._size = self._found = self._most()
 
@@ -294,7 +271,7 @@ class CgroupMemory(Resource):
         """Bytes that the group may have as it was found."""
         machine = PAGE * os.sysconf("SC_PHYS_PAGES")
         # For "no limit" version 1 writes a number that is larger than any machine.
-        return machine if self._original == "max" else min(machine, int(self._original))
+        return machine if self._custody.original == "max" else min(machine, int(self._custody.original))
 
     def __repr__(self) -> str:
         return f"<CgroupMemory of {self.group.folder}>"

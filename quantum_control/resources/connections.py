@@ -20,6 +20,7 @@ from quantum_control.resources.connection_trouble import Trouble
 from quantum_control.resources.database_side import DatabaseSide
 from quantum_control.resources.pool_custody import PoolCustody, quietly
 from quantum_control.resources.reading import ResizablePool, positive_int
+from quantum_control.resources.setting_custody import HANDS_OFF_SECONDS
 from quantum_control.resources.spare import SPARE_SECONDS
 
 _log = logging.getLogger("quantum_control")
@@ -27,10 +28,6 @@ _log = logging.getLogger("quantum_control")
 MAX_CONNECTIONS = 97
 """Bound where none is given: PostgreSQL's own default `max_connections` of 100, less the 3 that it
 reserves for superusers."""
-
-HANDS_OFF_SECONDS = 300.0
-"""Seconds for which a size set by somebody else is left alone: long enough to work by hand, short
-enough that what is forgotten is steered again."""
 
 
 class ConnectionPoolResource(Resource):

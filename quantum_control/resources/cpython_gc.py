@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import gc
-import logging
 import time
 from collections.abc import Callable, Mapping
-from math import inf, sqrt
+from math import sqrt
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.fragmentation import Trimming
+from quantum_control.resources.setting_custody import HANDS_OFF_SECONDS, SettingCustody
 from quantum_control.resources.stock import Stock
-
-_log = logging.getLogger("quantum_control")
 
 SHARE = 0.01
 """Share of the time that collecting may take: a hundredth is lost in the noise of most programs."""
@@ -26,11 +24,19 @@ PAUSE = 0.005
 MOST = 50_000
 """Objects. Beyond it the young ones no longer fit into a processor's cache: collecting gets slower again."""
 
-HANDS_OFF_SECONDS = 300.0
-"""Seconds for which thresholds set by somebody else are left alone."""
-
 LARGEST_CHANGE = 4.0
 """Factor by which the threshold wanted may differ from the one in force: costs are guessed for near ones."""
+
+
+Thresholds: TypeAlias = tuple[int, int, int]
+
+
+def _set_thresholds(wanted: Thresholds) -> Thresholds:
+    try:
+        gc.set_threshold(*wanted)
+    except (OverflowError, ValueError) as error:
+        raise ActuatorError(f"gc.set_threshold{wanted}: {error}") from error
+    return gc.get_threshold()
 
 
 class CpythonGc(Resource):
@@ -77,10 +83,9 @@ class CpythonGc(Resource):
     ) -> None:
         if not 0.0 < share < 1.0 or not pause > 0.0:
             raise ConfigError(f"CpythonGc: share={share!r} must be within 0 and 1, pause={pause!r} above 0")
-        if not 0.0 <= hands_off < inf:
-            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
-        self._original = gc.get_threshold()
-        if not gc.isenabled() or not self._original[0]:
+        found = gc.get_threshold()
+        self._custody = SettingCustody("the setting of gc's thresholds", found, hands_off, clock)
+        if not gc.isenabled() or not found[0]:
             raise ConfigError(
                 "the collector of this process is switched off, and stays so;"
                 " call gc.enable() if that is not meant"
@@ -88,11 +93,7 @@ class CpythonGc(Resource):
         self.min_size = min_objects
         self.max_size = max_objects
         self._share, self._pause, self._clock = share, pause, clock
-        self._hands_off = hands_off
-        self._theirs_until = -inf
-        self._left = self._original  # what we left the thresholds at
-        self._found = self._original[0]
-        self.found_anew = 0  # how often `snapshot()` has changed, as somebody else has set thresholds
+        self._found = found[0]
         self.steers_while_measuring = True  # it trims the C heap
         self._stock = Stock()
         self._trimming = Trimming()
@@ -131,7 +132,7 @@ class CpythonGc(Resource):
             raise SensorError(
                 "the collector of this process was switched off; nothing is steered until it is on"
             )
-        self._notice_others(found)
+        self._custody.notice(found)
         size, seconds = found[0], now - self._last
         share = self._collecting / seconds if seconds > 0.0 else 0.0
         change = sqrt(max(share / self._share, LARGEST_CHANGE**-2)) if self._runs else 1.0
@@ -161,21 +162,12 @@ class CpythonGc(Resource):
         ActuatorError
             Python does not take it.
         """
-        self._notice_others(gc.get_threshold())
-        left = self._theirs_until - self._clock()
+        custody = self._custody
+        custody.notice(gc.get_threshold())
+        original = custody.original
         # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size == self._original[0] or (left > 0.0 and new_size == self._found)
-        wanted = self._original if back else (new_size, *self._original[1:])
-        if left > 0.0 and wanted != self._left:
-            raise SafetyError(
-                f"the gc thresholds were set to {self._left} by somebody else"
-                f" and are left alone for another {left:.0f} s"
-            )
-        try:
-            gc.set_threshold(*wanted)
-        except (OverflowError, ValueError) as error:
-            raise ActuatorError(f"gc.set_threshold{wanted}: {error}") from error
-        self._left = gc.get_threshold()
+        back = new_size == original[0] or (custody.left_alone and new_size == self._found)
+        custody.order(original if back else (new_size, *original[1:]), _set_thresholds)
 
     def get_metrics(self) -> dict[str, float]:
         """Collections and net new objects per second, share of the time, longest pause.
@@ -183,19 +175,7 @@ class CpythonGc(Resource):
         And of the C heap what `Trimming` tells. `set_by_hand`: 1 while thresholds
         set by somebody else are left alone.
         """
-        return self._metrics | {"set_by_hand": float(self._theirs_until > self._clock())}
-
-    def _notice_others(self, found: tuple[int, int, int]) -> None:
-        if found == self._left:
-            return
-        self._theirs_until = self._clock() + self._hands_off
-        _log.warning(
-            "gc thresholds were set to %s by somebody else; left alone for %g s, and what is restored",
-            found,
-            self._hands_off,
-        )
-        self._original = self._left = found
-        self.found_anew += 1
+        return self._metrics | {"set_by_hand": float(self._custody.left_alone > 0.0)}
 
     def freeze(self) -> int:
         """Collect, and spare what is there from later collections; for when start-up is over.
@@ -207,9 +187,14 @@ class CpythonGc(Resource):
         gc.freeze()
         return gc.get_freeze_count()
 
+    @property
+    def found_anew(self) -> int:
+        """How often `snapshot()` has changed, as somebody else has set thresholds."""
+        return self._custody.found_anew
+
     def snapshot(self) -> dict[str, object]:
         """Return the thresholds as they were found."""
-        return {"thresholds": list(self._original)}
+        return {"thresholds": list(self._custody.original)}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put a snapshot back; what somebody else has set within the last `hands_off` seconds stays.
@@ -222,18 +207,20 @@ class CpythonGc(Resource):
         thresholds = snapshot.get("thresholds")
         if not isinstance(thresholds, (list, tuple)) or len(thresholds) != 3:
             raise ActuatorError(f"these are no gc thresholds: {snapshot!r}")
-        self._notice_others(gc.get_threshold())
-        if self._theirs_until <= self._clock():
-            gc.set_threshold(*thresholds)
-            self._original = self._left = gc.get_threshold()
+        custody = self._custody
+        custody.notice(gc.get_threshold())
+        if not custody.left_alone:
+            first, second, third = thresholds
+            custody.order((first, second, third), _set_thresholds)
+            custody.original = custody.ordered
 
     def release(self) -> None:
         """Put everything back as it was found, and look no more; may be called any number of times."""
         if self._notice not in gc.callbacks:
             return
         gc.callbacks.remove(self._notice)
-        if gc.get_threshold() == self._left:  # else it is somebody else's by now
-            gc.set_threshold(*self._original)
+        if gc.get_threshold() == self._custody.ordered:  # else it is somebody else's by now
+            gc.set_threshold(*self._custody.original)
         if self._froze:
             gc.unfreeze()
 

@@ -13,24 +13,21 @@ from typing import Self
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.heap_sizing import PRICE, Effort, HeapSizing
-from quantum_control.resources.jvm_flag import FlagCustody
 from quantum_control.resources.jvm_ratios import FLAG, OBEYING, kept_ratios, ratios_for
 from quantum_control.resources.jvm_reading import HeapReading, Jvm
 from quantum_control.resources.jvm_ways import may_be_elsewhere, open_jvm
 from quantum_control.resources.quiet_moments import QuietMoments
 from quantum_control.resources.reading import positive_int
+from quantum_control.resources.setting_custody import HANDS_OFF_SECONDS, SettingCustody, hands_off_seconds
 from quantum_control.resources.stock import Stock
 from quantum_control.sources.resident import resident_bytes
 
-__all__ = ["FLAG", "HANDS_OFF_SECONDS", "MIN_HEAP", "OBEYING", "JvmHeap"]
+__all__ = ["FLAG", "MIN_HEAP", "OBEYING", "JvmHeap"]
 
 _log = logging.getLogger("quantum_control")
 
 MIN_HEAP = 16 * 2**20
 """Bytes, where no bound is given: HotSpot would take one of a megabyte, and never stop collecting."""
-
-HANDS_OFF_SECONDS = 300.0
-"""Seconds for which a size set by somebody else is left alone."""
 
 
 class JvmHeap(Resource):
@@ -91,8 +88,7 @@ class JvmHeap(Resource):
     ) -> None:
         if not 0.0 < price < inf:
             raise ConfigError(f"price={price!r}: cores that one GiB is worth, a positive number")
-        if not 0.0 <= hands_off < inf:
-            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
+        hands_off_seconds(hands_off)
         self.min_size = positive_int("min_heap", min_heap)
         self._pid = process_id
         self._jvm = jvm if jvm is not None else open_jvm(process_id, metric_source)
@@ -105,7 +101,7 @@ class JvmHeap(Resource):
             if self._ratios is not None:
                 self._jvm = self._ratios
             self._last = self._jvm.read()
-            self._custody = FlagCustody(self._jvm, hands_off, clock)
+            self._custody = SettingCustody(f"{FLAG} of {self._jvm!r}", self._jvm.flag(FLAG), hands_off, clock)
             self._found = self._size(self._custody.original)
         except BaseException:
             self._jvm.close()
@@ -177,7 +173,7 @@ class JvmHeap(Resource):
         # The size of the original stands for a flag of 0, too; that which was found first, for what somebody
         # else has set and nobody has measured yet.
         back = new_size == self._size(custody.original) or (custody.left_alone and new_size == self._found)
-        custody.order(custody.original if back else min(new_size, self._last.maximum))
+        custody.order(custody.original if back else min(new_size, self._last.maximum), self._set)
 
     def get_metrics(self) -> dict[str, float]:
         """Figures of the last measured interval; none before the first.
@@ -234,7 +230,7 @@ class JvmHeap(Resource):
             return
         if self._ratios is not None:
             self._ratios.original = kept_ratios(snapshot)
-        self._custody.order(value)
+        self._custody.order(value, self._set)
         self._custody.original = value
 
     def release(self) -> None:
@@ -253,6 +249,10 @@ class JvmHeap(Resource):
         return f"<JvmHeap of {self._jvm!r}: {self._custody.ordered} bytes>"
 
     # ---- within ---------------------------------------------------------------------------------
+
+    def _set(self, flag: int) -> int:
+        self._jvm.set_flag(FLAG, flag)
+        return flag
 
     def _size(self, flag: int) -> float:
         """Heap that the collector works with: a flag of 0, or one that is too large, is -Xmx."""

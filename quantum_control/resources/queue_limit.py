@@ -6,16 +6,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.safety import Bounds, positive_int
 from quantum_control.resources.connection_kinds import client_module
 from quantum_control.resources.drain import Drain
 from quantum_control.resources.queue_site import QueueSite
+from quantum_control.resources.setting_custody import HANDS_OFF_SECONDS, SettingCustody, hands_off_seconds
 
 if TYPE_CHECKING:
     from quantum_control.resources.queue_prometheus import NodeExporterCounts
@@ -32,9 +34,6 @@ SMALLEST = {"bytes": 4, "packets": 4, "microseconds": 1000}
 
 LARGEST = {"bytes": 1 << 26, "packets": 1 << 16, "microseconds": 1_000_000}
 """Largest limit where none is given: 64 MiB, 50 ms at 10 Gbit/s."""
-
-HANDS_OFF_SECONDS = 300.0
-"""Seconds for which a limit set by somebody else is left alone."""
 
 
 class QueueLimit(Resource):
@@ -96,11 +95,8 @@ class QueueLimit(Resource):
     ) -> None:
         if not 0.0 < target_seconds < inf:
             raise ConfigError(f"target_seconds={target_seconds!r}: seconds, more than 0")
-        if not 0.0 <= hands_off < inf:
-            raise ConfigError(f"hands_off={hands_off!r}: seconds, 0 or more")
+        hands_off_seconds(hands_off)
         self._clock = clock
-        self._hands_off = hands_off
-        self._theirs_until = -inf
         self._counts: NodeExporterCounts | None = None
         self._site = site = QueueSite(interface, parent, replace, netns)
         try:
@@ -110,17 +106,17 @@ class QueueLimit(Resource):
             self.min_size = positive_int("min_limit", least if min_limit is None else min_limit)
             self.max_size = positive_int("max_limit", LARGEST[site.unit] if max_limit is None else max_limit)
             Bounds(self.min_size, self.max_size)
-            _, self._ordered = site.read()
+            _, limit = site.read()
             if metric_source is not None:
                 counts = client_module("prometheus", "queue_prometheus")
                 self._counts = counts.NodeExporterCounts(metric_source, interface, instance)
         except BaseException:
             site.close()
             raise
-        self._found = self._original = site.born or self._ordered
+        what = f"the limit of {site.qdisc} on {site.interface}"
+        self._custody = SettingCustody(what, limit, hands_off, clock)
+        self._found = self._custody.original = site.born or limit
         self._changed = False  # whether a limit was set here
-        self._attempted: set[int] = set()  # limits of which it is not known whether they got there
-        self.found_anew = 0  # how often `snapshot()` has changed, as somebody else has set a limit
         self._drain = Drain(target_seconds, float(grain))
 
     def measure_state(self) -> ResourceState:
@@ -134,7 +130,7 @@ class QueueLimit(Resource):
             The kernel or Prometheus cannot be asked.
         """
         qdisc, limit = self._site.read()
-        self._notice(limit)
+        self._custody.notice(limit)
         now, qdisc = (self._clock(), qdisc) if self._counts is None else self._counts(qdisc)
         size = float(max(1, limit))
         if self.unit == "packets":
@@ -164,27 +160,20 @@ class QueueLimit(Resource):
         """
         if positive_int("new_size", new_size) > 0xFFFFFFFF:
             raise ConfigError(f"new_size={new_size}: the kernel holds limits below 2**32")
+        custody = self._custody
         try:
             qdisc, limit = self._site.read()
         except SensorError as error:
-            if new_size in (self._original, self._found) and isinstance(error, GoneError):
+            if new_size in (custody.original, self._found) and isinstance(error, GoneError):
                 _log.warning("%s; nothing of it can be put back", error)
                 return
             raise ActuatorError(f"setting the limit to {new_size}: {error}") from error
-        self._notice(limit)
-        left = self._theirs_until - self._clock()
+        custody.notice(limit)
         # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size == self._original or (left > 0.0 and new_size == self._found)
-        wanted = self._original if back else self._site.shrunk(qdisc, limit, new_size)
-        if left > 0.0 and wanted != self._ordered:
-            raise SafetyError(
-                f"the limit was set to {self._ordered} by somebody else"
-                f" and is left alone for another {left:.0f} s"
-            )
+        back = new_size == custody.original or (custody.left_alone and new_size == self._found)
+        wanted = custody.original if back else self._site.shrunk(qdisc, limit, new_size)
         if wanted != limit:
-            self._attempted.add(wanted)
-            self._ordered = self._site.write(qdisc, limit, wanted)
-            self._attempted.clear()
+            custody.order(wanted, partial(self._site.write, qdisc, limit))
             self._changed = True
 
     def get_metrics(self) -> dict[str, float]:
@@ -200,11 +189,16 @@ class QueueLimit(Resource):
         What has left is not called `throughput`, by which a controller looks for
         the size beyond which there is no more of it: here the time decides.
         """
-        return self._drain.metrics() | {"set_by_hand": float(self._theirs_until > self._clock())}
+        return self._drain.metrics() | {"set_by_hand": float(self._custody.left_alone > 0.0)}
+
+    @property
+    def found_anew(self) -> int:
+        """How often `snapshot()` has changed, as somebody else has set a limit."""
+        return self._custody.found_anew
 
     def snapshot(self) -> dict[str, object]:
         """The setting as it was found, for `restore`, also by another process."""
-        return self._site.snapshot() | {"limit": self._original}
+        return self._site.snapshot() | {"limit": self._custody.original}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
         """Put back what `snapshot()` returned, here or before this process began.
@@ -231,8 +225,8 @@ class QueueLimit(Resource):
             self._take_away()
             return
         if not self._changed and isinstance(limit, int):  # it was taken by another process
-            self._found = self._original = limit
-        self.apply_control(self._original)
+            self._found = self._custody.original = limit
+        self.apply_control(self._custody.original)
 
     def release(self) -> None:
         """Take away what `replace` has put there, and close the connection to the kernel.
@@ -265,31 +259,10 @@ class QueueLimit(Resource):
         if not site.added:
             return
         with suppress(SensorError):
-            self._notice(site.read()[1])
-        if self._original != self._found:
-            self.apply_control(self._original)
+            self._custody.notice(site.read()[1])
+        if self._custody.original != self._found:
+            self.apply_control(self._custody.original)
             _log.warning("%s on %s stays: its limit was set by somebody else", site.qdisc, site.interface)
             return
         site.remove()
-        self._ordered = self._found
-
-    def _notice(self, limit: int) -> None:
-        """Notice a limit that was not set here: it is the one to put back from now on."""
-        if limit in self._attempted:
-            self._ordered = limit
-        if limit == self._ordered:
-            return
-        ordered, self._ordered = self._ordered, limit
-        self._original = limit
-        self._attempted.clear()
-        self.found_anew += 1
-        self._theirs_until = self._clock() + self._hands_off
-        _log.warning(
-            "the limit of %s on %s was changed from %d to %d by somebody else; left alone for %g s,"
-            " and what is put back in the end",
-            self._site.qdisc,
-            self._site.interface,
-            ordered,
-            limit,
-            self._hands_off,
-        )
+        self._custody.ordered = self._found

@@ -68,7 +68,7 @@ def test_the_threshold_goes_where_the_share_is_met_and_is_put_back(steered):
 def test_long_young_pauses_want_a_smaller_one_whatever_the_share(steered):
     resource, clock, collect = steered
     gc.set_threshold(20_000, 10, 10)
-    resource._left = gc.get_threshold()
+    resource._custody.ordered = gc.get_threshold()
     collect(0.02)
     clock.tick(0.1)
     assert resource.measure_state().demand == pytest.approx(20_000 / LARGEST_CHANGE)

@@ -1,0 +1,124 @@
+"""Whose a setting is: as it was found, as it was ordered, or as somebody else has set it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Generic, TypeVar
+
+from quantum_control.core.errors import ConfigError, SafetyError
+
+_log = logging.getLogger("quantum_control")
+
+HANDS_OFF_SECONDS = 300.0
+"""Seconds for which what somebody else has set is left alone: long enough to work by hand, short enough that
+what is forgotten is steered again."""
+
+Value = TypeVar("Value", bound=Hashable)
+
+
+def hands_off_seconds(seconds: float) -> float:
+    """Return the seconds if they are some.
+
+    Raises
+    ------
+    ConfigError
+        Negative, infinite or nan.
+    """
+    if not 0.0 <= seconds < inf:
+        raise ConfigError(f"hands_off={seconds!r}: seconds, 0 or more")
+    return seconds
+
+
+class SettingCustody(Generic[Value]):
+    """One setting in our care.
+
+    A value that is neither the one ordered last, nor one of an order that failed
+    on its way, is somebody else's: it is left alone for a while, and is what is
+    put back from then on.
+
+    Parameters
+    ----------
+    what
+        Name of the setting, for messages.
+    found
+        Value in force at the beginning.
+    hands_off
+        Seconds for which a value that somebody else has set is left alone.
+    clock
+        Any callable that returns seconds and does not run backwards.
+
+    Raises
+    ------
+    ConfigError
+        `hands_off` is no number of seconds.
+    """
+
+    def __init__(self, what: str, found: Value, hands_off: float, clock: Callable[[], float]) -> None:
+        self._what, self._hands_off, self._clock = what, hands_off_seconds(hands_off), clock
+        self.original = found
+        """What is put back."""
+        self.ordered = found
+        """What is in force as far as is known: as ordered last, or as found."""
+        self.found_anew = 0
+        """How often there was another original since: somebody else's, or of what was started anew."""
+        self._attempted: set[Value] = set()  # orders of which it is not known whether they got there
+        self._theirs_until = -inf
+
+    @property
+    def left_alone(self) -> float:
+        """Seconds for which somebody else's value is still left alone; 0 if there is none."""
+        return max(0.0, self._theirs_until - self._clock())
+
+    def notice(self, in_force: Value) -> bool:
+        """Notice the value in force; true if somebody else has set it."""
+        if in_force in self._attempted:
+            self.ordered = in_force
+        if in_force == self.ordered:
+            return False
+        _log.warning(
+            "%s was changed from %s to %s by somebody else; left alone for %g s, and put back in the end",
+            self._what,
+            self.ordered,
+            in_force,
+            self._hands_off,
+        )
+        self.begin(in_force)
+        self._theirs_until = self._clock() + self._hands_off
+        return True
+
+    def begin(self, in_force: Value) -> None:
+        """Begin anew from a value that was found."""
+        self.original = self.ordered = in_force
+        self.found_anew += 1
+        self._attempted.clear()
+        self._theirs_until = -inf
+
+    def check(self, value: Value) -> None:
+        """See that a value may be ordered.
+
+        Raises
+        ------
+        SafetyError
+            Somebody else's is left alone, and this is another.
+        """
+        left = self.left_alone
+        if left and value != self.ordered:
+            raise SafetyError(
+                f"{self._what} was set to {self.ordered} by somebody else"
+                f" and is left alone for another {left:.0f} s"
+            )
+
+    def order(self, value: Value, write: Callable[[Value], Value]) -> None:
+        """Set a value by `write`, which returns what is in force then, and whose errors go through.
+
+        Raises
+        ------
+        SafetyError
+            As `check` does.
+        """
+        self.check(value)
+        self._attempted.add(value)
+        self.ordered = write(value)
+        self._attempted.clear()
