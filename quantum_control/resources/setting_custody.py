@@ -65,6 +65,7 @@ class SettingCustody(Generic[Value]):
         """How often there was another original since: somebody else's, or of what was started anew."""
         self._attempted: set[Value] = set()  # orders of which it is not known whether they got there
         self._theirs_until = -inf
+        self._just_noticed = False
 
     @property
     def left_alone(self) -> float:
@@ -75,7 +76,8 @@ class SettingCustody(Generic[Value]):
         """Notice the value in force; true if somebody else has set it."""
         if in_force in self._attempted:
             self.ordered = in_force
-        if in_force == self.ordered:
+        self._just_noticed = in_force != self.ordered
+        if not self._just_noticed:
             return False
         _log.warning(
             "%s was changed from %s to %s by somebody else; left alone for %g s, and put back in the end",
@@ -98,13 +100,16 @@ class SettingCustody(Generic[Value]):
     def check(self, value: Value) -> None:
         """See that a value may be ordered.
 
+        One that was decided before somebody else's was noticed may not, however
+        short that is left alone: whoever writes originals down has yet to see it.
+
         Raises
         ------
         SafetyError
             Somebody else's is left alone, and this is another.
         """
         left = self.left_alone
-        if left and value != self.ordered:
+        if (left or self._just_noticed) and value != self.ordered:
             raise SafetyError(
                 f"{self._what} was set to {self.ordered} by somebody else"
                 f" and is left alone for another {left:.0f} s"
