@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,13 +12,12 @@ from pathlib import Path
 import click
 import numpy as np
 
+from quantum_control.bench.cgroup_arms import ARMS, INTERVAL, start
 from quantum_control.bench.memory_bed import WorkingSet
 from quantum_control.bench.memory_results import keep_settings
 from quantum_control.bench.together import run_together
-from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
-from quantum_control.resources.cgroup_memory import CgroupMemory
-from quantum_control.sources.cgroups import FILES, MemoryGroup
+from quantum_control.sources.cgroups import FILES
 from quantum_control.sources.pressure import Pressure
 from quantum_control.terminal import AS_JSON, examples, print_json
 
@@ -28,9 +26,6 @@ MIB = 1 << 20
 TOTAL, SMALL = 200, 60
 """Working set in MiB: of the first and last phase, and of the one between."""
 
-INTERVAL = 0.5
-"""Seconds between steps, of every arm."""
-
 PHASES = ((TOTAL, 0.25), (SMALL, 0.5), (TOTAL, 0.25))
 """Working set, and its share of the run."""
 
@@ -38,108 +33,6 @@ LONG_STALL = 0.01
 """Share of an interval above which a stall counts as long."""
 
 RESAMPLES = 2000
-
-
-class Arm(ABC):
-    """What sets the group's limit; one step an interval."""
-
-    @abstractmethod
-    def step(self) -> None:
-        """Measure and set."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Put the limit back."""
-
-
-class Limit(Arm):
-    """A limit that stands where it was put; nothing where there is none."""
-
-    def __init__(self, group: MemoryGroup, limit: int | None) -> None:
-        self._file = group.folder / FILES[group.version][1]
-        self._found = self._file.read_text()
-        if limit is not None:
-            self.set(limit)
-
-    def set(self, limit: int) -> None:
-        """Set it; what cannot be taken at once leaves it as it is."""
-        try:
-            self._file.write_text(str(limit))
-        except OSError:
-            return
-
-    def step(self) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Put back what was found."""
-        self._file.write_text(self._found)
-
-
-class Senpai(Limit):
-    """As Senpai (Weiner et al. 2022; facebookincubator/senpai), with its published constants.
-
-    Each interval with a stall above 10 ms a second grows the limit by
-    min((stall/10 ms/20)², 1); after six quiet ones it shrinks by
-    min((1 - stall/10 ms)·0.01, 0.01). The floor of 100 MB is left out: it is half of the working set here.
-    """
-
-    TARGET, BACK_OFF, SHRINK, QUIET = 0.010, 20.0, 0.01, 6
-
-    def __init__(self, group: MemoryGroup) -> None:
-        super().__init__(group, None)
-        self._usage = group.folder / FILES[group.version][0]
-        self._pressure = Pressure(group.pressure)
-        self._last = self._pressure.read().some
-        self._limit = int(self._usage.read_text())
-        self._quiet = 0
-        self._grace = 0.0
-        self.set(self._limit)
-
-    def step(self) -> None:
-        """One interval has passed."""
-        total = self._pressure.read().some
-        stall, self._last = (total - self._last) / INTERVAL, total
-        if stall > self.TARGET:
-            self._limit = round(self._limit * (1.0 + min((stall / self.TARGET / self.BACK_OFF) ** 2, 1.0)))
-            self._quiet, self._grace = 0, 0.0
-        else:
-            self._quiet += 1
-            self._grace += stall
-            if self._quiet < self.QUIET:
-                return
-            error = max(0.0, 1.0 - self._grace / self.TARGET)
-            self._limit = round(self._limit * (1.0 - self.SHRINK * error**2))
-            self._quiet, self._grace = 0, 0.0
-        self.set(self._limit)
-
-
-class Ours(Arm):
-    """CgroupMemory under a controller."""
-
-    def __init__(self, pid: int) -> None:
-        self._controller = QuantumController(CgroupMemory(pid), interval=INTERVAL)
-
-    def step(self) -> None:
-        """One interval has passed."""
-        self._controller.optimize()
-
-    def close(self) -> None:
-        """Put the limit back."""
-        self._controller.stop()
-
-
-ARMS = ("none", "fixed", "senpai", "ours")
-"""`fixed` is the best in hindsight: the least that the largest working set fits into."""
-
-
-def start(name: str, process: WorkingSet, full: int) -> Arm:
-    """Start an arm on a process whose largest working set takes `full` bytes."""
-    if name == "ours":
-        return Ours(process.pid)
-    if name == "senpai":
-        return Senpai(process.group)
-    return Limit(process.group, full if name == "fixed" else None)
 
 
 @dataclass(frozen=True, slots=True)

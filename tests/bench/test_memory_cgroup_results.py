@@ -1,4 +1,4 @@
-"""From raw data to the table of the control-group benchmark, and the peer in it."""
+"""From raw data to the table of the control-group benchmark."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from quantum_control.bench.memory_cgroup import (
     SMALL,
     TOTAL,
     Run,
-    Senpai,
     command,
     table,
 )
 from quantum_control.core.errors import ConfigError
-from quantum_control.sources.cgroups import MemoryGroup
 
 MIB = 1 << 20
 
@@ -62,37 +60,6 @@ def test_the_table_compares_with_no_limit_in_the_same_pair(tmp_path):
     rows = table(tmp_path, 2).splitlines()
     assert "| ours | 167 | 16.7% [16.7%, 16.7%] | 50.0% [50.0%, 50.0%] |" in rows[-1]
     assert "| none | 200 | 0.0% [0.0%, 0.0%] |" in rows[2]
-
-
-@pytest.fixture
-def group(tmp_path):
-    (tmp_path / "memory.current").write_text(str(200 * MIB))
-    (tmp_path / "memory.high").write_text("max")
-    (tmp_path / "memory.pressure").write_text("some avg10=0 avg60=0 avg300=0 total=0")
-    return MemoryGroup(2, tmp_path, tmp_path / "memory.pressure")
-
-
-def high(group):
-    return int((group.folder / "memory.high").read_text())
-
-
-def test_senpai_shrinks_by_a_hundredth_after_six_quiet_intervals(group):
-    senpai = Senpai(group)
-    for _ in range(5):
-        senpai.step()
-    assert high(group) == 200 * MIB
-    senpai.step()
-    assert high(group) == pytest.approx(198 * MIB)
-
-
-def test_senpai_grows_by_the_square_of_the_stall(group):
-    senpai = Senpai(group)
-    stalled = round(0.1 * INTERVAL * 1e6)  # 100 ms a second: (10/20)²
-    group.pressure.write_text(f"some avg10=0 avg60=0 avg300=0 total={stalled}")
-    senpai.step()
-    assert high(group) == pytest.approx(250 * MIB)
-    senpai.close()
-    assert (group.folder / "memory.high").read_text() == "max"
 
 
 @pytest.mark.parametrize("wrong", [["--pairs", "0"], ["--seconds", "5"]])
