@@ -118,6 +118,7 @@ class QuantumController:
         self._estimator = Estimator(
             self.interval,
             anticipate=self.physics.anticipate,
+            missed=self.physics.missed,
             agility=self.physics.agility,
             jump=self.physics.jump,
         )

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from quantum_control.core.errors import SensorError
 from quantum_control.core.flow import flow_and_backlog
+from quantum_control.core.missed import Missed
 from quantum_control.core.numeric import SCALAR, Ops, ops_for
 from quantum_control.core.resource import ResourceState, quick_state
 
@@ -172,6 +173,8 @@ class Estimator:
         interval, returns the part of it that was known beforehand and the
         part known of the interval in which the next size acts (both in
         sqrt(size)). The filter tracks the rest.
+    missed
+        Told, before it, how many intervals were not measured, if any.
     agility, jump
         Of the `AmplitudeFilter`.
     delay
@@ -185,6 +188,7 @@ class Estimator:
         interval: float = 1.0,
         *,
         anticipate: Callable[[float], tuple[float, float]] | None = None,
+        missed: Callable[[int], None] | None = None,
         agility: float = AGILITY,
         jump: float = JUMP,
         delay: int | None = None,
@@ -194,6 +198,8 @@ class Estimator:
         self.delays = DelayEstimator() if delay is None else None
         self._delay = delay or 0
         self._anticipate = anticipate
+        self._missed = missed
+        self._passed = Missed()
         self._carried: float = 0.0
         self._time = -inf
         self._last: ResourceState | None = None
@@ -239,6 +245,8 @@ class Estimator:
         if self.delays is not None:
             self.delays.commanded(round(commanded), 1 if intervals < 1.5 else round(intervals))
             self.delays.observed(size)
+        if self._missed is not None and (passed := self._passed.before(intervals)):
+            self._missed(passed)
 
         flow, backlog = flow_and_backlog(size * (1.0 + position), size, self._carried, intervals, xp)
         amplitude = xp.sqrt(flow)

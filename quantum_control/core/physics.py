@@ -80,6 +80,9 @@ class PhysicsModel(ABC):
         """
         return 0.0, 0.0
 
+    def missed(self, intervals: int) -> None:  # noqa: B027 - a law without a memory has nothing to move on
+        """Let `intervals` pass that were not measured; called before `anticipate` of the next that is."""
+
     def learned(self) -> dict[str, object]:
         """What was learnt, to be seen and for `recall`: a JSON object; empty if the law does not learn."""
         return {}

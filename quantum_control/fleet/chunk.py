@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quantum_control.core.actuator import PATIENCE
 from quantum_control.core.estimation import LARGEST, AmplitudeFilter
 from quantum_control.core.flow import flow_and_backlog
+from quantum_control.core.missed import Missed
 from quantum_control.core.numeric import ARRAY
 from quantum_control.core.physics import MAX_EXPONENT, PhysicsModel
 from quantum_control.core.resource import ResourceState, quick_state
@@ -51,6 +52,8 @@ class Chunk:
         self._filter = AmplitudeFilter(law.agility, law.jump)
         self._filter.started = True
         self._forecast: Array = np.zeros(rows.stop - rows.start)
+        self._asked = -inf  # when the law was last asked, seconds
+        self._missed = Missed()
 
     def step(
         self,
@@ -122,6 +125,10 @@ class Chunk:
             ),
         )
         amplitude = np.sqrt(flow)
+        # A row that is missing among others shows the law its forecast; this is of all rows at once.
+        if self._asked > -inf and (missed := self._missed.before((now - self._asked) / interval)):
+            self.law.missed(missed)
+        self._asked = now
         known, coming = self.law.anticipate(cast(float, amplitude))
         unknown = amplitude - known
         level.level = cast(float, memory.level[rows].copy())

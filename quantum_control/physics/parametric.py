@@ -74,6 +74,10 @@ class Parametric(StaffedModel):
         """Periodic part of this interval's amplitude, and of the next's, in sqrt(size); 0 without a lock."""
         return self.lock.advance(amplitude, self.phase)
 
+    def missed(self, intervals: int) -> None:
+        """Let the rhythm go on through `intervals` that were not measured."""
+        self.lock.skip(intervals)
+
     @property
     def regime(self) -> float:
         """1 while a rhythm is locked onto, else 0."""

@@ -235,6 +235,22 @@ class PhaseLock:
         self._weight = weight + EASE * (self.locked - weight)
         return weight * rhythm, self._weight * sum(z.real for z in self._phasors)
 
+    def skip(self, intervals: int) -> None:
+        """Let `intervals` pass that were not measured: a rhythm goes on, else the last amplitude stands.
+
+        After a window of them nothing is remembered, and it begins anew.
+        """
+        if intervals >= WINDOW:
+            PhaseLock.__init__(self)
+        if self._window is None:
+            return
+        for _ in range(intervals):
+            last = self._window[(self._count - 1) % WINDOW]
+            expected = self._level + sum(z.real for z in self._phasors)
+            self._window[self._count % WINDOW] = np.where(np.greater(self.locked, 0.0), expected, last)
+            self._count += 1
+            self._phasors = [turn * z for z, turn in zip(self._phasors, self._turns, strict=True)]
+
     def _detect(self, ring: NDArray[np.floating[Any]]) -> None:
         # Two lengths only, so that each grid is worked out once.
         length = WINDOW if self._count >= WINDOW else WINDOW // 2

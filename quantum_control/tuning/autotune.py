@@ -50,6 +50,10 @@ class Tuned(PhysicsModel):
         self._anticipated = self.law.anticipate(amplitude)
         return self._anticipated
 
+    def missed(self, intervals: int) -> None:
+        """Tell the law of `intervals` that were not measured."""
+        self.law.missed(intervals)
+
     def predict_next_state(self, current: ResourceState) -> ResourceState:
         """As the law predicts."""
         return self.law.predict_next_state(current)

@@ -146,6 +146,10 @@ class Auto(PhysicsModel):
         self._anticipated = self._parametric.anticipate(amplitude)
         return 0.0, 0.0
 
+    def missed(self, intervals: int) -> None:
+        """Let the rhythm go on through `intervals` that were not measured."""
+        self._parametric.missed(intervals)
+
     def predict_next_state(self, current: ResourceState) -> ResourceState:
         """As the law in use predicts."""
         return self.laws[0].predict_next_state(current)

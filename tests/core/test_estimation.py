@@ -344,6 +344,28 @@ def test_what_a_law_knows_beforehand_is_left_to_it_and_added_to_the_forecast() -
     assert state.temperature < 0.2
 
 
+@pytest.mark.parametrize(
+    ("gaps", "missed"),
+    [
+        ([0.4, 0.4, 1.0], []),
+        ([13.0], [12]),
+        ([2.0, 2.0], [1, 1]),
+        ([1.95, 1.05], [1]),
+        ([1.7, 0.3, 1.7, 0.3], []),  # late, and back on the grid
+        ([1.3, 1.3, 1.4], [1]),  # later and later
+        ([0.5] * 40 + [5.0], [3]),  # early steps are made up for by one at the most
+    ],
+)
+def test_a_law_is_told_how_many_intervals_were_not_measured(gaps: list[float], missed: list[int]) -> None:
+    told: list[int] = []
+    estimator, now = Estimator(interval=2.0, missed=told.append), 50.0
+    seen(estimator, 10.0, 10.0, now)
+    for gap in gaps:
+        now += 2.0 * gap
+        seen(estimator, 10.0, 10.0, now)
+    assert told == missed
+
+
 # ---- one formula, two number systems ------------------------------------------------------------
 
 samples = st.tuples(

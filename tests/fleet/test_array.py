@@ -17,6 +17,7 @@ from quantum_control.core.safety import GuardSettings
 from quantum_control.fleet.array import PHASES, ResourceArray
 from quantum_control.fleet.guard import LARGEST_SIZE, REASONS, RowGuard
 from quantum_control.physics import phaselock
+from quantum_control.physics.parametric import Parametric
 from quantum_control.tuning.ladder import Ladder
 
 NAN = float("nan")
@@ -176,6 +177,23 @@ def test_what_laws_do_now_and_then_the_chunks_do_in_turn(law, tuned, monkeypatch
         done.clear()
     assert sum(at_once[300:]) >= 8
     assert max(at_once[300:]) == 1
+
+
+def test_laws_are_told_of_intervals_in_which_no_row_was_measured():
+    law = Parametric()
+    told = []
+    law.missed = told.append
+    array = ResourceArray(2, law, interval=5.0)
+    for now, demand in (
+        (0.0, 10.0),
+        (5.0, [10.0, NAN]),
+        (10.0, NAN),
+        (15.0, NAN),
+        (20.0, 10.0),
+        (40.0, 10.0),
+    ):
+        array.step(now, demand, 20.0)
+    assert told == [2, 3]
 
 
 def _noting(work, done):

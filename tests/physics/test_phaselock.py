@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from quantum_control.core.estimation import Estimator
+from quantum_control.core.resource import ResourceState
+from quantum_control.physics.parametric import Parametric
 from quantum_control.physics.phaselock import EVERY, LOCK, PHASE_GAIN, SHORTEST, WINDOW, PhaseLock
 from quantum_control.simulation.loads import LOADS
 
@@ -139,3 +142,44 @@ def test_the_shortest_period_is_found_as_well():
         lock.advance(value)
     assert lock.quality > LOCK
     assert lock.period == pytest.approx(SHORTEST + 1.0, rel=0.01)
+
+
+def swing(step):
+    return 8.0 + 2.0 * np.sin(2.0 * np.pi * np.asarray(step) / 24.0)
+
+
+@pytest.mark.parametrize("missed", [1, 12, 100])
+def test_a_gap_does_not_put_it_out_of_step(missed):
+    """Half a period that is not measured would leave it in antiphase."""
+    law = Parametric()
+    estimator = Estimator(anticipate=law.anticipate, missed=law.missed, delay=0)
+    steps = [*range(319), *range(319 + missed, 360 + missed)]
+    error = []
+    for step in steps:
+        state = estimator.update(ResourceState.from_demand(swing(step) ** 2, size=200.0), float(step))
+        error.append(abs(np.sqrt(state.forecast) - swing(step + 1)))
+    assert law.lock.locked
+    assert np.mean(error[319:350]) < 0.3
+
+
+def test_rows_go_on_through_a_gap_as_each_does_alone():
+    rows, alone = PhaseLock(), [PhaseLock() for _ in range(2)]
+    amplitudes = np.stack([swing(np.arange(400)), np.full(400, 7.0)], axis=1)
+    amplitudes += 0.5 * np.random.default_rng(8).standard_normal((400, 2))
+    for step, row in enumerate(amplitudes):
+        if step == 330:
+            for lock in (rows, *alone):
+                lock.skip(5)
+        together = [np.broadcast_to(part, 2) for part in rows.advance(row)]
+        single = np.array([lock.advance(float(value)) for lock, value in zip(alone, row, strict=True)])
+        np.testing.assert_allclose(together, single.T, atol=1e-6)
+    assert rows.locked.tolist() == [1.0, 0.0]
+
+
+def test_after_a_gap_of_a_whole_window_it_begins_anew():
+    lock = PhaseLock()
+    for step in range(400):
+        lock.advance(swing(step))
+    lock.skip(WINDOW)
+    assert lock.locked == 0.0
+    assert lock.advance(8.0) == (0.0, 0.0)
