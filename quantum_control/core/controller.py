@@ -218,6 +218,7 @@ class QuantumController:
     def _measure(self, now: float) -> tuple[ResourceState, float]:
         measured = self.resource.measure_state()
         self.metrics = metrics = self.resource.get_metrics()
+        self.physics.delay = self._estimator.delay
         state = self._estimator.update(measured, now, self._actuator.exact, metrics)
         # The size as it was reported, if it was: an integer may be past what floats can hold.
         in_force = measured.size if measured.size == measured.size else state.size

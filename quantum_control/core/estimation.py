@@ -262,8 +262,10 @@ class Estimator:
         ahead = xp.maximum(level.level + coming, 0.0)
         forecast = ahead * ahead
         if self.delays is not None:
-            for ordered in self.delays.in_flight():
-                backlog = xp.maximum(backlog + forecast - ordered, 0.0)
+            rise = (coming - known) / (self.delay + 1.0)  # what a law knows beforehand is given for the ends
+            for number, ordered in enumerate(self.delays.in_flight(), 1):
+                between = xp.maximum(level.level + known + number * rise, 0.0)
+                backlog = xp.maximum(backlog + between * between - ordered, 0.0)
         velocity = level.gained / (elapsed * size)
         self._last = state = quick_state(
             position,

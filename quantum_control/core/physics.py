@@ -30,6 +30,9 @@ class PhysicsModel(ABC):
     phase: int = 0
     """Intervals by which what a law does now and then only is done earlier: where many are stepped together,
     not all need do so in the same interval."""
+    delay: int = 0
+    """Intervals that an order takes to be in force, beyond the sampling itself; set by whoever steps the law,
+    before `anticipate`."""
 
     @classmethod
     def create(cls, objective: Objective) -> Self:  # noqa: ARG003 - for those that price their headroom

@@ -1,8 +1,8 @@
 """The law of the scaler: demand in pods in, whole replicas out, for many targets at once.
 
 Flow and backlog are measured apart, so that of the controller's estimator only the filter is needed. A
-replica ordered now serves `delay` intervals later: the forecast's spread is that of this horizon, and
-the backlog is what will be left then by the replicas already ordered.
+replica ordered now serves `delay` intervals later: the forecast's spread is that of this horizon, what a
+law knows beforehand is of its end, and the backlog is what will be left then by the replicas already ordered.
 
 How fast to follow and how much to keep in hand is not the same for smooth demand and for demand that comes in
 lumps. Both are learnt: each of a few candidates scales a twin of the Deployment, with the same flow, start-up
@@ -65,6 +65,7 @@ class Sizing:
     def __init__(self, key: LawKey, smallest: Array, largest: Array) -> None:
         self._key = key
         self._law, self._filter = _candidates(law(key.model, key.objective), key)
+        self._law.delay = key.delay
         count = np.size(self._filter.agility)
         self._weights = Weights(np.full(count, 1.0 / count), shape=smallest.shape)
         self._smallest = smallest
@@ -115,8 +116,10 @@ class Sizing:
         self._left = np.maximum(self._left + flow - in_force, 0.0)
         weights = self._weights.values
         waiting = np.concatenate((np.where(queues, self._left, 0.0), np.where(queues, backlog, 0.0)[None]))
-        expected = np.concatenate((forecast, np.add.reduce(weights * forecast, axis=0)[None]))
-        for ordered in list(self._orders)[1:]:
+        rise = (coming - known) / (key.delay + 1.0)  # what a law knows beforehand is given for the ends
+        for number, ordered in enumerate(list(self._orders)[1:], 1):
+            between = cast(Array, np.square(np.maximum(level.level + known + number * rise, 0.0)))
+            expected = np.concatenate((between, np.add.reduce(weights * between, axis=0)[None]))
             waiting = np.where(queues, np.maximum(waiting + expected - ordered, 0.0), 0.0)
         self._decide(flow, forecast, in_force, waiting[:-1])
 

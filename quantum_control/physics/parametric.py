@@ -71,8 +71,8 @@ class Parametric(StaffedModel):
         self.lock = PhaseLock()
 
     def anticipate(self, amplitude: float) -> tuple[float, float]:
-        """Periodic part of this interval's amplitude, and of the next's, in sqrt(size); 0 without a lock."""
-        return self.lock.advance(amplitude, self.phase)
+        """Periodic part of the amplitude now and when the next size acts, in sqrt(size); 0 without a lock."""
+        return self.lock.advance(amplitude, self.phase, self.delay)
 
     def missed(self, intervals: int) -> None:
         """Let the rhythm go on through `intervals` that were not measured."""

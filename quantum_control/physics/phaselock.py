@@ -207,8 +207,8 @@ class PhaseLock:
         self._count = 0
         self._idle = True  # nothing locked or fading: skips the arithmetic
 
-    def advance(self, amplitude: float, phase: int = 0) -> tuple[float, float]:
-        """Take the amplitude of this interval; known parts of it, and of the next, in sqrt(size).
+    def advance(self, amplitude: float, phase: int = 0, delay: int = 0) -> tuple[float, float]:
+        """Take the amplitude of this interval; known parts of it and `delay` + 1 intervals on, in sqrt(size).
 
         Detections are `phase` intervals earlier.
         """
@@ -233,7 +233,10 @@ class PhaseLock:
                 for z, turn in zip(self._phasors, self._turns, strict=True)
             ]
         self._weight = weight + EASE * (self.locked - weight)
-        return weight * rhythm, self._weight * sum(z.real for z in self._phasors)
+        coming = self._phasors
+        if delay:
+            coming = [z * turn**delay for z, turn in zip(coming, self._turns, strict=True)]
+        return weight * rhythm, self._weight * sum(z.real for z in coming)
 
     def skip(self, intervals: int) -> None:
         """Let `intervals` pass that were not measured: a rhythm goes on, else the last amplitude stands.

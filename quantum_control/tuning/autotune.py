@@ -47,6 +47,7 @@ class Tuned(PhysicsModel):
 
     def anticipate(self, amplitude: float) -> tuple[float, float]:
         """What the law itself knows beforehand."""
+        self.law.delay = self.delay
         self._anticipated = self.law.anticipate(amplitude)
         return self._anticipated
 
@@ -112,7 +113,7 @@ class Tuned(PhysicsModel):
         if forecasts is None or twin is None:
             forecasts, twin = self._begin(np.shape(state.flow))
         xp = ops_for(state.flow)
-        forecast, spread = forecasts.update(xp.sqrt(state.flow), *self._anticipated)
+        forecast, spread = forecasts.update(xp.sqrt(state.flow), *self._anticipated, self.delay)
         size = cast(float, twin.step(state, forecast, spread))
         # The candidates answer to the backlogs of their twins; the live one takes their place.
         wanted = xp.maximum(size + state.backlog, SMALLEST)

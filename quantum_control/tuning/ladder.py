@@ -181,10 +181,13 @@ class Ladder:
         self._ahead = None
         self._count = 1
 
-    def quantiles(self, probabilities: Array) -> Array:
-        """Quantiles of the next interval's amplitude; shape (len(probabilities), rows)."""
+    def quantiles(self, probabilities: Array, delay: int = 0) -> Array:
+        """Quantiles of the amplitude `delay` + 1 intervals on; shape (len(probabilities), rows)."""
         below = self._below if self._rows == 1 else _laid_out(self._below)
-        cumulative = np.matmul(self._predicted()[:, None, :], below)[:, 0, :]
+        belief = self._predicted()[:, None, :]
+        for _ in range(delay):
+            belief = np.matmul(belief, self._chain)
+        cumulative = np.matmul(belief, below)[:, 0, :]
         if self._rows == 1:
             rungs = np.interp(probabilities, cumulative[0], EDGES)[:, None]
         else:

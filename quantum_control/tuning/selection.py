@@ -143,6 +143,7 @@ class Auto(PhysicsModel):
     def anticipate(self, amplitude: float) -> tuple[float, float]:
         """Nothing: the rhythm is the parametric candidates' own, until that law is selected."""
         self._parametric.phase = self.phase
+        self._parametric.delay = self.delay
         self._anticipated = self._parametric.anticipate(amplitude)
         return 0.0, 0.0
 
@@ -204,8 +205,8 @@ class Auto(PhysicsModel):
             self._size = np.zeros_like(self._backlog) + state.commanded
         xp = ops_for(state.flow)
         amplitude = xp.sqrt(state.flow)
-        forecasts = cast(Forecasts, self._plain).update(amplitude, 0.0, 0.0)
-        rhythmic = cast(Forecasts, self._rhythmic).update(amplitude, *self._anticipated)
+        forecasts = cast(Forecasts, self._plain).update(amplitude, 0.0, 0.0, self.delay)
+        rhythmic = cast(Forecasts, self._rhythmic).update(amplitude, *self._anticipated, self.delay)
         size = np.array(
             [
                 twin.step(state, *(rhythmic if law is self._parametric else forecasts))

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class Forecasts:
-    """Forecast and spread of the next flow by every filter, and by the ladder for every rest.
+    """Forecast and spread of the flow to come by every filter, and by the ladder for every rest.
 
     Parameters
     ----------
@@ -83,10 +83,11 @@ class Forecasts:
                 raise ConfigError("nothing is recorded of the levels of demand")
             self._ladder.recall(learned)
 
-    def update(self, amplitude: float, known: float, coming: float) -> tuple[Array, Array]:
-        """Take the amplitude of this interval, the part of it that was known, and the part known of the next.
+    def update(self, amplitude: float, known: float, coming: float, delay: int = 0) -> tuple[Array, Array]:
+        """Take the amplitude of this interval, the part of it that was known, and that of the one to come.
 
-        Returns forecast (as size) and spread (sqrt(size)) of the next flow, candidates along the first axis.
+        That is `delay` + 1 intervals on. Returns forecast (as size) and spread (sqrt(size)) of its flow,
+        candidates along the first axis.
         """
         xp, unknown = self._ops, amplitude - known
         for each in self._filters:
@@ -99,11 +100,11 @@ class Forecasts:
         # Each filter's value goes to all its rests.
         levels = self._stacked([xp.maximum(each.level + coming, 0.0) for each in self._filters])
         ahead[: self._plain].reshape(self._parted)[...] = levels[:, None]
-        spreads = self._stacked([each.spread(1.0, xp) for each in self._filters])
+        spreads = self._stacked([each.spread(1.0 + delay, xp) for each in self._filters])
         spread[: self._plain].reshape(self._parted)[...] = spreads[:, None]
         if self._ladder is not None:
             self._ladder.update(np.reshape(amplitude, -1))
-            quantiles = self._ladder.quantiles(self._probabilities).reshape(-1, *self._shape)
+            quantiles = self._ladder.quantiles(self._probabilities, delay).reshape(-1, *self._shape)
             median = quantiles[0]
             ahead[self._plain :] = median
             spread[self._plain :] = (quantiles[self._which] - median) / self._headrooms

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum_control import ResourceState
+from quantum_control import QuantumController, ResourceState
 from quantum_control.core.estimation import DelayEstimator, Estimator
+from quantum_control.physics.optomechanical import Optomechanical
+from quantum_control.simulation.plants.queues import FluidQueue
+from quantum_control.simulation.plants.resource import PlantResource
 
 
 class Lag:
@@ -121,3 +124,36 @@ def test_the_backlog_foreseen_allows_for_orders_under_way() -> None:
     state = estimator.update(ResourceState.from_demand(160.0, size=60.0), float(step + 1), 60.0)
     # 100 wait now; by the time at which the next order acts, 60 more have been served and some have come.
     assert state.backlog == pytest.approx(100.0 + state.forecast - 60.0)
+
+
+def test_the_law_is_told_of_the_delay() -> None:
+    plant, law = FluidQueue(delay=2), Optomechanical()
+    counts = np.random.default_rng(5).poisson(50.0, 60)
+    controller = QuantumController(PlantResource(plant, counts, size=40), law, clock=plant.clock)
+    for _ in range(60):
+        controller.optimize()
+    assert law.delay == 2
+
+
+def test_a_rhythm_that_is_known_leaves_no_backlog_behind_orders_that_follow_it() -> None:
+    """While demand rises, sizes that act before the next one are held against the demand of their time."""
+
+    def wave(step: int) -> float:
+        return float(10.0 + 2.0 * np.sin(2.0 * np.pi * step / 24.0))
+
+    steps = iter(range(300))
+
+    def anticipate(amplitude: float) -> tuple[float, float]:
+        step = next(steps)
+        return wave(step) - 10.0, wave(step + 3) - 10.0
+
+    estimator = Estimator(anticipate=anticipate)
+    orders = [float(round(wave(step) ** 2) + 3) for step in range(310)]  # each as its time will need it
+    for step in range(300):
+        state = estimator.update(
+            ResourceState.from_demand(wave(step) ** 2, size=orders[step]), float(step), orders[step + 2]
+        )
+        if step > 50:
+            assert estimator.delay == 2
+            assert state.forecast == pytest.approx(wave(step + 3) ** 2)
+            assert state.backlog < 1.0

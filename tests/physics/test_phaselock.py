@@ -98,6 +98,16 @@ def test_it_predicts_the_next_interval():
     assert np.abs(known[1:][between] - coming[between]).max() < 0.03
 
 
+@pytest.mark.parametrize("delay", [1, 2, 5])
+def test_it_predicts_the_interval_in_which_a_late_order_acts(delay):
+    lock = PhaseLock()
+    amplitudes = rhythm(900)
+    coming = np.array([lock.advance(value, 0, delay)[1] for value in amplitudes])
+    acts = slice(401 + delay, 900)
+    left = amplitudes[acts] - coming[400 : 899 - delay]
+    assert np.std(left) < 0.05 * np.std(amplitudes[acts])
+
+
 def test_between_detections_the_phasors_follow_what_they_did_not_explain():
     """z <- z + 2 g e takes up the share g n of a change of the rhythm within n intervals."""
     usual, grown = PhaseLock(), PhaseLock()

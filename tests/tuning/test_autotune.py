@@ -132,3 +132,22 @@ def test_the_tuned_law_keeps_the_name_and_the_predictions_of_the_law():
     assert tuned.name == "coherent"
     assert tuned.setpoint(state) == law.setpoint(state)
     assert tuned.predict_next_state(state) == law.predict_next_state(state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("tuned", [False, True])
+def test_the_later_an_order_acts_the_more_is_kept_in_hand(name, tuned):
+    """Demand may go further until then; a law that is tuned, or selected, knows it as well."""
+
+    def asked(delay):
+        law = plugins.law(name, OBJECTIVE)
+        law = law.tuned(OBJECTIVE) if tuned else law
+        law.delay = delay
+        estimator = Estimator(anticipate=law.anticipate, delay=delay)
+        total = 0.0
+        for step, new in enumerate(np.random.default_rng(10).poisson(50.0, 60)):
+            state = estimator.update(ResourceState.from_demand(float(new), size=80.0), float(step), 10.0)
+            total += law.calculate_force(state)
+        return total
+
+    assert asked(0) < asked(3) < asked(8)

@@ -49,6 +49,16 @@ def test_it_predicts_the_level_that_demand_is_on_and_its_hops():
     assert ladder.quantiles(np.array([0.5]))[0][on_low].mean() < 6.0
 
 
+def test_the_further_ahead_the_more_hops_are_foreseen():
+    amplitudes = bursts(3000, 20, seed=1)
+    ladder = fed(amplitudes)
+    on_low = amplitudes[-1] < 6.0
+    soon, later, much_later = (ladder.quantiles(np.array([0.8]), delay)[0] for delay in (0, 5, 200))
+    assert soon[on_low].mean() < 6.0 < later[on_low].mean()
+    # In the end the level that demand is on now says nothing more.
+    assert much_later[on_low].mean() == pytest.approx(much_later[~on_low].mean(), abs=0.3)
+
+
 def test_predictions_err_on_the_wide_side_but_not_by_far():
     """Hops between neighbouring rungs are never quite unlearnt, so the middle half holds more than half."""
     amplitudes = bursts(3000, 40, seed=2)
