@@ -118,6 +118,13 @@ def test_hpa_scales_down_to_the_highest_recommendation_of_five_minutes():
     assert lower[19] == pytest.approx(11.0)  # 300 s later only 10s and 11s are left
 
 
+def test_hpa_does_not_grow_while_demand_falls():
+    """Of a wish for 286, of which 20 were granted, nothing is taken up again when 10 would do."""
+    law = Hpa()
+    assert ask(law, 200.0, 10.0, interval=15.0) == pytest.approx(20.0)
+    assert ask(law, 7.0, 20.0, interval=15.0) == pytest.approx(20.0)
+
+
 def test_hpa_grows_by_four_or_by_all_in_fifteen_seconds():
     assert ask(Hpa(), 100.0, 2.0, interval=15.0) == pytest.approx(6.0)
     assert ask(Hpa(), 100.0, 9.0, interval=15.0) == pytest.approx(18.0)

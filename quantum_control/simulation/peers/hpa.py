@@ -37,9 +37,14 @@ class Hpa(Peer):
     1. ratio = metric/target; within 1 ± `tolerance` the recommendation is the
        current size, else ceil(ratio·u) with the size u in force;
     2. a size lower than the current one is replaced by the highest
-       recommendation of the last `stabilisation_seconds`;
+       recommendation of the last `stabilisation_seconds`, but by none above
+       the current size;
     3. a higher size is limited to max(r + 4, ceil(2·r)), r being the size
        15 seconds ago. Scaling down has no rate limit by default.
+
+    This is what a manifest with a `behavior` gets, whose rules are the default
+    ones here. Without one a recommendation of the window that lies above the
+    current size is taken up, as it was with one until pull request 97348 (2021).
 
     At least one unit is kept. Set `sync_seconds` to the interval, or below, to
     have it evaluated in every interval.
@@ -47,7 +52,8 @@ class Hpa(Peer):
     References
     ----------
     Kubernetes documentation, "Horizontal Pod Autoscaling" (algorithm details;
-    default behavior); `pkg/controller/podautoscaler/horizontal.go`.
+    default behavior); `pkg/controller/podautoscaler/horizontal.go`,
+    `stabilizeRecommendationWithBehaviors`.
     """
 
     name = "hpa"
@@ -103,7 +109,7 @@ class Hpa(Peer):
         steady = (ratio >= 1.0 - self.tolerance) & (ratio <= 1.0 + self.tolerance)
         desired = xp.where(steady, current, ceil(ratio * size))
         highest = self._recommended.push(desired)
-        desired = xp.where(desired >= current, desired, highest)
+        desired = xp.where(desired >= current, desired, xp.minimum(current, highest))
         self._earlier.append(current)
         before = self._earlier[0]
         limit = xp.maximum(before + SCALE_UP_PODS, ceil(SCALE_UP_FACTOR * before))
