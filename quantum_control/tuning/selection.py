@@ -236,7 +236,12 @@ class Auto(PhysicsModel):
         self._twins = []
         for law in self.laws:
             source = self._rhythmic if law is self._parametric else self._plain
-            self._twins.append(Twin(law, source.rests, self._objective, shape))
+            twin = Twin(law, source.rests, self._objective, shape)
+            if not self._tune:
+                twin.law.staffing = (
+                    law.staffing
+                )  # as the law comes: a candidate's would get its dead band on top
+            self._twins.append(twin)
         self._backlog = np.zeros((len(self.laws), *shape))
         self.selector = Selector(len(self.laws), shape)
         return self.selector

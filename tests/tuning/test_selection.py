@@ -1,11 +1,17 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from quantum_control.core.estimation import Estimator
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
+from quantum_control.physics.coherent import Coherent
+from quantum_control.physics.optomechanical import Optomechanical
 from quantum_control.simulation.loads import LOADS
+from quantum_control.simulation.plants.queues import FluidQueue
+from quantum_control.simulation.rollout import rollout
+from quantum_control.tuning import selection
 from quantum_control.tuning.selection import DWELL, MARGIN, Auto, Selector
 
 
@@ -50,6 +56,36 @@ def test_rows_select_for_themselves():
     for _ in range(200):
         selector.update(np.array([[1.0, 2.0], [2.0, 1.0]]))
     assert selector.current.tolist() == [0, 1]
+
+
+def sizes(law, arrivals):
+    estimator = Estimator(anticipate=law.anticipate, delay=0)
+    return rollout(
+        law,
+        FluidQueue(),
+        arrivals,
+        observe=lambda state: estimator.update(state, state.time, state.commanded),
+    ).sizes
+
+
+@pytest.mark.parametrize("one", [Optomechanical, Coherent])
+def test_a_law_that_is_selected_sizes_as_it_does_alone(one, monkeypatch):
+    monkeypatch.setattr(selection, "DWELL", np.inf)
+    auto = Auto.create(Objective())
+    names = [law.name for law in auto.laws]
+    weights = {name: [1.0] for name in names}
+    auto.recall({"law": "auto", "in_use": one.name, "weights": weights, "levels": {}})
+    arrivals = LOADS["bursts"].arrivals(1, seed=4, steps=200)[:, 0]
+    size, backlog, together = max(float(arrivals[0]), 1.0), 0.0, []
+    estimator = Estimator(anticipate=auto.anticipate, delay=0)
+    for step, new in enumerate(arrivals):
+        together.append(size)
+        demand = backlog + float(new)
+        backlog = max(0.0, demand - size)
+        state = estimator.update(ResourceState.from_demand(demand, size=size), float(step + 1), size)
+        size *= float(np.exp(auto.calculate_force(state)))
+    alone = sizes(one.create(Objective()), arrivals[:, None])[:, 0]
+    assert together == pytest.approx(alone)
 
 
 def test_auto_selects_the_parametric_law_for_a_rhythm_and_explains_it():
