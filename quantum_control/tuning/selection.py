@@ -54,9 +54,9 @@ class Selector:
         self.gain = np.zeros(shape)
         """Share of the cost that the last switch promised to save."""
         self.advantage = np.zeros((options, *shape))
-        """Discounted cost of the option in use less that of each option."""
+        """Discounted cost of the option in use less that of each option, since the last switch."""
         self.paid = np.zeros(shape)
-        """Discounted cost of the option in use."""
+        """Discounted cost of the option in use, since the last switch."""
         self._square = np.zeros((options, *shape))
         self._age = np.zeros(shape)
 
@@ -78,7 +78,8 @@ class Selector:
         self.current = np.where(switch, best, self.current)
         self.switches += switch
         self._age *= ~switch
-        # Advantages are over the option in use, which is now another.
+        # All three are of the option in use, which is now another.
+        self.paid *= ~switch
         self.advantage *= ~switch
         self._square *= ~switch
         return True
@@ -133,7 +134,10 @@ class Auto(PhysicsModel):
         return self.laws[0 if self.selector is None else int(self.selector.current)]
 
     def scores(self) -> dict[str, float]:
-        """Share of the cost of the law in use that each law would have saved; empty at first, no arrays."""
+        """Share of the cost of the law in use that each law would have saved since the last switch.
+
+        Empty at first, and in the interval of a switch; of single resources.
+        """
         selector = self.selector
         if selector is None or not selector.paid.any():
             return {}

@@ -31,6 +31,17 @@ def test_it_does_not_switch_for_less_than_the_margin():
     assert selector.current == 0
 
 
+def test_what_a_switch_must_save_is_a_share_of_what_was_paid_since_the_last():
+    """What the dearer option before it has cost makes the next saving neither smaller nor late."""
+    selector = Selector(3, ())
+    for cost, times in (([10.0, 10.0, 10.0], 1000), ([10.0, 5.0, 5.0], 10), ([10.0, 5.0, 4.9], 60)):
+        for _ in range(times):
+            selector.update(np.array(cost))
+    assert selector.switches == 2
+    assert selector.current == 2
+    assert selector.gain == pytest.approx(0.02, rel=0.05)
+
+
 def test_noise_alone_seldom_switches():
     """A fair difference of noise: below 2 standard errors, looked at for 2000 intervals, by 200 rows."""
     selector = Selector(2, (200,))
