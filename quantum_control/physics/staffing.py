@@ -24,17 +24,23 @@ from quantum_control.core.resource import ResourceState
 SMALLEST = 1e-3
 """Floor of an amplitude, so that its logarithm exists when nothing is asked for. sqrt(size)."""
 
+EXTREME = 1e-4
+"""Of the best size: the least chance that demand stays below, or goes above, that any prices may ask for."""
+
+WIDEST = 0.02
+"""Of the edges about it: the same, or half of the best size's own, for any price on movement."""
+
 
 def rest_quantiles(objective: Objective) -> tuple[float, float]:
     """Standard-normal quantiles (z_low, z_high) between which not moving is cheapest."""
     total = objective.waiting + objective.size
+    best = min(max(objective.waiting / total, EXTREME), 1.0 - EXTREME)
+    move = objective.change / total
+    # A movement price above the others would ask for quantiles that do not exist.
+    low = max(best - move, min(WIDEST, best / 2.0))
+    high = min(best + move, max(1.0 - WIDEST, (1.0 + best) / 2.0))
     normal = NormalDist()
-
-    def quantile(price: float) -> float:
-        # A movement price above the others would ask for quantiles that do not exist.
-        return normal.inv_cdf(min(max(price / total, 0.02), 0.98))
-
-    return quantile(objective.waiting - objective.change), quantile(objective.waiting + objective.change)
+    return normal.inv_cdf(low), normal.inv_cdf(high)
 
 
 class Staffing:

@@ -1,6 +1,7 @@
 """Where the laws rest: the cheapest size for the demand to come, and how far it is."""
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -53,6 +54,30 @@ def test_a_price_on_movement_widens_the_point_to_an_interval(figure):
     low, high = rest_quantiles(Objective(waiting=3.0, size=1.0, change=0.3))
     figure("lower edge of the rest interval", formula=norm.ppf(2.7 / 4.0), computed=low, rel=1e-9)
     figure("upper edge of the rest interval", formula=norm.ppf(3.3 / 4.0), computed=high, rel=1e-9)
+
+
+def test_default_prices_ask_for_the_quantiles_of_the_formula_to_the_last_bit():
+    low, high = rest_quantiles(Objective())
+    assert (low, high) == (NormalDist().inv_cdf(2.7 / 4.0), NormalDist().inv_cdf(3.3 / 4.0))
+
+
+@pytest.mark.parametrize(
+    ("waiting", "chance"), [(100.0, 100.0 / 101.0), (1000.0, 1000.0 / 1001.0), (1e9, 0.9999)]
+)
+def test_dear_waiting_is_paid_for_in_headroom_as_far_as_a_gaussian_goes(waiting, chance):
+    low, high = rest_quantiles(Objective(waiting=waiting, change=0.0))
+    assert low == high == pytest.approx(norm.ppf(chance))
+
+
+@pytest.mark.parametrize("waiting", [1e-6, 0.01, 64.0, 100.0, 1e6])
+@pytest.mark.parametrize("change", [1e-3, 0.3, 100.0])
+def test_whatever_waiting_costs_a_price_on_movement_leaves_a_dead_band(waiting, change):
+    objective = Objective(waiting=waiting, change=change)
+    low, high = rest_quantiles(objective)
+    best, _ = rest_quantiles(Objective(waiting=waiting, change=0.0))
+    assert -5.0 < low <= best <= high < 5.0
+    assert high - low > 1e-6
+    assert Coherent(objective=objective).staffing.slack > 0.0
 
 
 def test_no_price_asks_for_a_quantile_that_does_not_exist():
