@@ -62,7 +62,7 @@ class StaffedModel(PhysicsModel):
         return self.staffing.setpoint(state)
 
     def predict_next_state(self, current: ResourceState) -> ResourceState:
-        """State one interval on at the size already ordered: the forecast of the flow plus the backlog.
+        """State one interval on at the size already ordered: the forecast of the flow plus what waits now.
 
         Its velocity is the change that this means, its acceleration that of the velocity.
         """
@@ -78,7 +78,7 @@ class StaffedModel(PhysicsModel):
                 velocity=velocity,
                 time=current.time + step,
             )
-        size, step, forecast = current.commanded, current.interval, current.forecast
+        size, step, forecast = current.commanded, current.interval, self._next_flow(current)
         demand = self.predict_demand(current)
         velocity = (forecast - current.flow) / (step * size)
         return ResourceState(
@@ -97,7 +97,15 @@ class StaffedModel(PhysicsModel):
         )
 
     def predict_demand(self, current: ResourceState) -> float:
-        """Forecast of the flow plus the backlog; as size."""
+        """Forecast of the flow plus what waits now, as size.
+
+        The backlog of the state is what will wait when the next size acts, which may be later.
+        """
         if current.forecast != current.forecast:
             return super().predict_demand(current)
-        return current.forecast + current.backlog
+        waiting = current.size * current.position
+        return self._next_flow(current) + ops_for(waiting).maximum(waiting, 0.0)
+
+    def _next_flow(self, current: ResourceState) -> float:
+        """Flow expected in the next interval: by most laws as when the next size acts."""
+        return current.forecast

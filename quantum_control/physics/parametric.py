@@ -84,6 +84,14 @@ class Parametric(StaffedModel):
         locked: float = self.lock.locked
         return locked
 
+    def _next_flow(self, current: ResourceState) -> float:
+        """As forecast, with the rhythm of the next interval in place of that when the next size acts."""
+        if not self.delay:
+            return current.forecast
+        xp = ops_for(current.forecast)
+        amplitude = xp.maximum(xp.sqrt(current.forecast) - self.lock.beyond, 0.0)
+        return amplitude * amplitude
+
     def calculate_force(self, state: ResourceState) -> float:
         """Modulated stiffness times the distance to the rest interval; 1/s."""
         deviation = self.staffing.deviation(state)

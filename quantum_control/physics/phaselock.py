@@ -199,6 +199,8 @@ class PhaseLock:
         """Coherence of the last detection, 0 to 1."""
         self.locked: Any = 0.0
         """1 with a lock, else 0."""
+        self.beyond: Any = 0.0
+        """Known part of the amplitude `delay` + 1 intervals on, less that of the next. sqrt(size)."""
         self._weight: Any = 0.0  # follows `locked` smoothly
         self._phasors: list[Any] = [0j] * FITTED
         self._turns: list[Any] = [1.0 + 0j] * FITTED
@@ -233,10 +235,12 @@ class PhaseLock:
                 for z, turn in zip(self._phasors, self._turns, strict=True)
             ]
         self._weight = weight + EASE * (self.locked - weight)
-        coming = self._phasors
+        coming = self._weight * sum(z.real for z in self._phasors)
         if delay:
-            coming = [z * turn**delay for z, turn in zip(coming, self._turns, strict=True)]
-        return weight * rhythm, self._weight * sum(z.real for z in coming)
+            late = (z * turn**delay for z, turn in zip(self._phasors, self._turns, strict=True))
+            self.beyond = self._weight * sum(z.real for z in late) - coming
+            coming = coming + self.beyond
+        return weight * rhythm, coming
 
     def skip(self, intervals: int) -> None:
         """Let `intervals` pass that were not measured: a rhythm goes on, else the last amplitude stands.

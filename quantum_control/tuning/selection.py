@@ -145,7 +145,7 @@ class Auto(PhysicsModel):
         return {law.name: float(share) for law, share in zip(self.laws, shares, strict=True)}
 
     def anticipate(self, amplitude: float) -> tuple[float, float]:
-        """Nothing: the rhythm is the parametric candidates' own, until that law is selected."""
+        """Nothing, whichever law is in use: the rhythm is the parametric candidates' own."""
         self._parametric.phase = self.phase
         self._parametric.delay = self.delay
         self._anticipated = self._parametric.anticipate(amplitude)
@@ -156,11 +156,11 @@ class Auto(PhysicsModel):
         self._parametric.missed(intervals)
 
     def predict_next_state(self, current: ResourceState) -> ResourceState:
-        """As the law in use predicts."""
+        """As the laws predict that know of no rhythm, whichever is in use."""
         return self.laws[0].predict_next_state(current)
 
     def predict_demand(self, current: ResourceState) -> float:
-        """As the law in use predicts; as size."""
+        """As the laws predict that know of no rhythm, whichever is in use; as size."""
         return self.laws[0].predict_demand(current)
 
     def setpoint(self, state: ResourceState) -> float:

@@ -157,3 +157,15 @@ def test_a_rhythm_that_is_known_leaves_no_backlog_behind_orders_that_follow_it()
             assert estimator.delay == 2
             assert state.forecast == pytest.approx(wave(step + 3) ** 2)
             assert state.backlog < 1.0
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_the_demand_of_the_next_interval_is_predicted_at_any_delay(delay: int) -> None:
+    """Of a steady flow it is known: the flow and what waits, whatever is in flight to serve it."""
+    plant = FluidQueue(delay=delay)
+    resource = PlantResource(plant, np.full(60, 50.0), size=20)
+    controller = QuantumController(resource, clock=plant.clock)
+    for _ in range(60):
+        controller.optimize()
+    assert controller.score.naive_error > 0.0
+    assert controller.score.error == pytest.approx(0.0, abs=1e-9)

@@ -193,3 +193,13 @@ def test_after_a_gap_of_a_whole_window_it_begins_anew():
     lock.skip(WINDOW)
     assert lock.locked == 0.0
     assert lock.advance(8.0) == (0.0, 0.0)
+
+
+def test_the_next_demand_is_predicted_though_an_order_acts_later():
+    law = Parametric()
+    law.delay = 3
+    estimator = Estimator(anticipate=law.anticipate, delay=3)
+    for step in range(400):
+        state = estimator.update(ResourceState.from_demand(swing(step) ** 2, size=200.0), float(step))
+    assert np.sqrt(state.forecast) == pytest.approx(swing(403), abs=0.1)
+    assert np.sqrt(law.predict_demand(state)) == pytest.approx(swing(400), abs=0.1)

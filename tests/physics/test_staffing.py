@@ -157,8 +157,10 @@ def test_a_bare_state_is_understood(law):
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_the_prediction_is_the_forecast_and_the_backlog_at_the_size_ordered(law):
-    ahead = law().predict_next_state(predicted(forecast=90.0, commanded=120.0, backlog=20.0))
+def test_the_prediction_is_the_forecast_and_what_waits_now_at_the_size_ordered(law):
+    """Not what will wait when the next size acts, by which the orders in flight have changed it."""
+    waits = replace(predicted(forecast=90.0, commanded=120.0, backlog=70.0), size=80.0, position=20.0 / 80.0)
+    ahead = law().predict_next_state(waits)
     assert ahead.demand == pytest.approx(110.0)
     assert ahead.size == 120.0
     assert ahead.backlog == 0.0
