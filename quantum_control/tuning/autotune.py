@@ -31,7 +31,8 @@ class Tuned(PhysicsModel):
     Parameters
     ----------
     law
-        The law to tune.
+        The law to tune. Its `Staffing` is not used, but that the coherent law adds its slack to the
+        candidates'; its agility and jump are of the motion that it sees, not of the forecasts.
     objective
         Prices by which its candidates are judged.
     """
@@ -40,6 +41,7 @@ class Tuned(PhysicsModel):
         self.law = law
         self.name = law.name
         self.phase = law.phase
+        self.agility, self.jump = law.agility, law.jump
         self._objective = objective
         self._anticipated: tuple[Any, Any] = (0.0, 0.0)
         self._forecasts: Forecasts | None = None
@@ -71,13 +73,11 @@ class Tuned(PhysicsModel):
         """Weights of the candidates, the mean settings that they amount to, and the levels of demand."""
         if self._forecasts is None or self._twin is None:
             return {}
-        weights = self._twin.learned()
-        settings = np.array(self._forecasts.rests)
-        headroom, slack = (float(value) for value in np.array(weights) @ settings)
+        weights, rest = self._twin.learned(), self._twin.law.staffing
         return {
             "law": self.name,
-            "headroom": headroom,
-            "slack": slack,
+            "headroom": float(np.dot(weights, rest.headroom)),
+            "slack": float(np.dot(weights, rest.slack)),
             "weights": weights,
             "levels": self._forecasts.learned(),
         }

@@ -228,7 +228,7 @@ def command(
 
 
 def _print(found: Setting, intervals: int) -> None:
-    click.echo(f"{found.code}")
+    click.echo(f"{found.code}  # without auto_tune=True, which would learn its own")
     click.echo(f"cost over that of the default setting: {found.trained:.3f} on the {TRAINED:.0%} searched,")
     click.echo(
         f"{found.held_out:.3f} on the rest, which the search has not seen ({intervals} intervals in all)"

@@ -9,10 +9,12 @@ from quantum_control.core.estimation import Estimator
 from quantum_control.core.physics import Objective
 from quantum_control.core.resource import ResourceState
 from quantum_control.physics.coherent import Coherent
+from quantum_control.physics.optomechanical import Optomechanical
 from quantum_control.simulation.loads import LOADS
 from quantum_control.simulation.plants.queues import FluidQueue
 from quantum_control.simulation.rollout import rollout
 from quantum_control.tuning.autotune import Tuned
+from quantum_control.tuning.candidates import HEADROOMS, SLACK
 
 OBJECTIVE = Objective()
 NAMES = ("optomechanical", "parametric", "coherent", "auto")
@@ -151,3 +153,17 @@ def test_the_later_an_order_acts_the_more_is_kept_in_hand(name, tuned):
         return total
 
     assert asked(0) < asked(3) < asked(8)
+
+
+def test_the_filter_before_a_tuned_law_is_the_one_that_the_law_asks_for():
+    tuned = Optomechanical(agility=1.0, jump=np.inf).tuned(OBJECTIVE)
+    assert (tuned.agility, tuned.jump) == (1.0, np.inf)
+
+
+@pytest.mark.parametrize(("law", "band"), [(Optomechanical, 0.0), (Coherent, Coherent().staffing.slack)])
+def test_the_settings_told_are_those_in_use(law, band):
+    tuned = law.create(OBJECTIVE).tuned(OBJECTIVE)
+    steered(tuned, 100, seed=8)
+    learned = tuned.learned()
+    assert learned["slack"] == pytest.approx(SLACK + band)
+    assert min(HEADROOMS) < learned["headroom"] < max(HEADROOMS)
