@@ -24,6 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.tuning.weights import numbers
 
 Array = NDArray[np.float64]
 
@@ -167,15 +168,23 @@ class Ladder:
         Raises
         ------
         ConfigError
-            It was learnt for another number of rows or rungs.
+            It was learnt for another number of rows or rungs, or is not what a ladder learns.
         """
-        arrays = [np.asarray(learned.get(name), dtype=float) for name in LEARNT]
+        arrays = [numbers(learned.get(name)) for name in LEARNT]
         shapes = [(self._rows, 1)] * 2 + [(self._rows, RUNGS)] * 2 + [(self._rows, RUNGS, RUNGS)]
         if [array.shape for array in arrays] != shapes or not all(np.isfinite(a).all() for a in arrays):
             raise ConfigError(f"what was learnt of levels is not of {self._rows} x {RUNGS} of them")
-        self._seen_low, self._seen_high = arrays[0].copy(), arrays[1].copy()
-        self._low, self._high = arrays[:2]
-        self._belief, self._visits, self._hops = (array.astype(self._number) for array in arrays[2:])
+        low, high, belief, visits, hops = arrays
+        shares = (belief, visits)
+        if (
+            not (low < high).all()
+            or hops.min() < 0.0
+            or not all(a.min() >= 0.0 < a.sum(1).min() for a in shares)
+        ):
+            raise ConfigError("what was learnt of levels is no range of demand with shares of time in it")
+        self._seen_low, self._seen_high = low.copy(), high.copy()
+        self._low, self._high = low, high
+        self._belief, self._visits, self._hops = (a.astype(self._number) for a in (belief, visits, hops))
         self._lay(self._all)
         self._chain = self._normalised()
         self._ahead = None

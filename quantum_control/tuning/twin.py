@@ -17,7 +17,7 @@ from quantum_control.core.resource import ResourceState, quick_state
 from quantum_control.physics.base import StaffedModel
 from quantum_control.physics.staffing import Staffing
 from quantum_control.tuning.ladder import Ladder
-from quantum_control.tuning.weights import Weights
+from quantum_control.tuning.weights import Weights, numbers
 
 Array = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ class Twin:
     def recall(self, learned: object) -> None:
         """Go on from what `learned()` returned; raises `ConfigError` if it is of other candidates."""
         count = len(self.weights.values)
-        weights = np.asarray(learned if isinstance(learned, list) else [], dtype=float)
+        weights = numbers(learned)
         if weights.shape != (count,) or not (
             np.isfinite(weights).all() and weights.min() >= 0.0 < weights.sum()
         ):

@@ -11,6 +11,8 @@ unit to tune.
 
 from __future__ import annotations
 
+from math import nan
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +41,14 @@ TINY = 1e-300
 
 LEAST = 1e-6
 """No candidate is recalled as hopeless: the load may have changed."""
+
+
+def numbers(recorded: object) -> Array:
+    """What was recorded as lists of numbers; an array of no shape, and no number, if it is anything else."""
+    try:
+        return np.array(recorded if isinstance(recorded, list) else nan, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array(nan)
 
 
 class Weights:

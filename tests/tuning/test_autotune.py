@@ -117,7 +117,17 @@ def test_what_was_learnt_is_visible_and_survives_a_restart(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "learned", [{}, {"law": "other"}, {"law": None, "weights": [1.0]}, {"weights": "much"}]
+    "learned",
+    [
+        {},
+        {"law": "other"},
+        {"law": None, "weights": [1.0]},
+        {"weights": "much"},
+        {"weights": ["x"] * 28},
+        {"weights": [1.0] * 27 + [[1.0]]},
+        {"weights": [10**400] * 28},
+        {"weights": [1.0] * 28, "levels": {"low": [[0.0]], "high": [[9.0], 1.0]}},
+    ],
 )
 def test_what_another_law_has_learnt_is_refused_and_nothing_is_half_recalled(name, learned):
     law = plugins.law(name, OBJECTIVE).tuned(OBJECTIVE)

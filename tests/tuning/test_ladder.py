@@ -101,11 +101,26 @@ def test_what_was_learnt_survives_a_restart_through_json():
     assert again.quantiles(QUARTILES) == pytest.approx(ladder.quantiles(QUARTILES), rel=1e-6)
 
 
-@pytest.mark.parametrize("damage", [{}, {"low": [[0.0]]}, {"hops": [[[float("nan")] * RUNGS] * RUNGS]}])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {},
+        {"low": [[0.0]]},
+        {"hops": [[[float("nan")] * RUNGS] * RUNGS]},
+        {"hops": [[[-1.0] * RUNGS] * RUNGS]},
+        {"hops": [[[0.0] * RUNGS] * (RUNGS - 1) + [[0.0]]]},
+        {"belief": [["x"] * RUNGS]},
+        {"belief": [[0.0] * RUNGS]},
+        {"visits": [[0.0] * RUNGS]},
+        {"high": [[0.0]], "low": [[9.0]]},
+        {"high": [[5.0]], "low": [[5.0]]},
+        {"high": {"of": 5.0}},
+    ],
+)
 def test_what_does_not_fit_is_refused(damage):
     ladder = fed(bursts(100, 1, seed=5))
     learned = {**ladder.learned(), **damage} if damage else {}
-    if "low" in damage:
+    if damage == {"low": [[0.0]]}:
         learned["belief"] = [[1.0]]
     with pytest.raises(ConfigError, match="levels"):
         Ladder(1).recall(learned)
