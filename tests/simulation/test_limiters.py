@@ -96,14 +96,26 @@ def test_gradient2_in_numbers():
     assert ask(law, 101.0, 12.0) == pytest.approx(95.0)
     # Half empty: left alone, the mean goes on.
     assert ask(law, 95.0, 1.0, demand=47.0) == pytest.approx(95.0)
-    # Mean (16 + 1 + 1)/5 after 17/4 = 4.25 was lowered by 5 %, being above twice the latest.
-    long = 4.25 * 0.95 + (1.0 - 4.25 * 0.95) / 5.0
-    latency = 6.0
     assert ask(law, 95.0, 1.0, demand=47.0) == pytest.approx(95.0)
-    long_next = 0.95 * long + (latency - 0.95 * long) / 6.0
-    limit = 95.0 + 0.626666
-    gradient = max(0.5, min(1.0, 1.5 * long_next / latency))
-    assert ask(law, 95.0, latency) == pytest.approx(int(0.8 * limit + 0.2 * (gradient * limit + 4.0)))
+    # Mean (16 + 1 + 1 + 8)/6 = 13/3, gradient .8125: .8·95.627 + .2·(77.697 + 4) = 92.841.
+    assert ask(law, 95.0, 8.0) == pytest.approx(92.0)
+
+
+def test_gradient2_lowers_its_mean_for_good_only_after_the_first_ten():
+    law = Gradient2Limit(long_window=599)
+    ask(law, 100.0, 10.0)
+    ask(law, 100.0, 1.0)
+    # 11/2 was lowered as it was above twice the latest; the mean of the three is 4, and lowered in turn.
+    ask(law, 100.0, 1.0)
+    assert law._long == pytest.approx(4.0 * 0.95)
+    for _ in range(7):
+        ask(law, 100.0, 10.0)
+    assert law._long == pytest.approx(8.2)
+    ask(law, 100.0, 1.0)
+    lowered = (8.2 + (1.0 - 8.2) / 300.0) * 0.95
+    assert law._long == pytest.approx(lowered)
+    ask(law, 100.0, 1.0)
+    assert law._long == pytest.approx((lowered + (1.0 - lowered) / 300.0) * 0.95)
 
 
 def test_gradient2_halves_at_most_and_stays_within_its_bounds():

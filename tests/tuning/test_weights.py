@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum_control.tuning.weights import Weights
+from quantum_control.tuning.weights import TOGETHER, Weights
 
 
 def flat(count: int) -> Weights:
@@ -80,5 +80,6 @@ def test_forgetting_is_for_the_rows_it_names():
 def test_recalled_weights_are_where_it_starts_from():
     weights = flat(3)
     weights.recall(np.array([0.7, 0.2, 0.1]))
-    weights.update(np.ones(3))
+    for _ in range(3 * TOGETHER):
+        weights.update(np.ones(3))
     assert weights.values == pytest.approx([0.7, 0.2, 0.1])

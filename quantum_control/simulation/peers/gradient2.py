@@ -36,7 +36,8 @@ class Gradient2Limit(Peer):
 
     R is the latest latency, R_long its exponential mean of weight
     2/(window + 1) (a plain mean of the first 10), lowered by 5 % whenever it
-    is more than twice R. With less than half of the limit in use the limit is
+    is more than twice R; among the first 10 the mean is worked out anew each
+    time, so that this does not last. With less than half of the limit in use the limit is
     left alone. Losses are not looked at.
 
     Where every request times out R = R_long, the gradient is 1, and the limit
@@ -74,6 +75,7 @@ class Gradient2Limit(Peer):
         self.largest = largest
         self._long: float = 0.0  # R_long, seconds
         self._samples = 0  # taken during the warm-up
+        self._sum: float = 0.0  # of them, seconds
         self._limit: float | None = None  # with its fraction, of which a resource sees the whole part
 
     def wanted_size(self, state: ResourceState) -> float:
@@ -98,7 +100,8 @@ class Gradient2Limit(Peer):
     def _average(self, latency: float) -> None:
         if self._samples < WARM_UP:
             self._samples += 1
-            weight = 1.0 / self._samples
+            self._sum = self._sum + latency
+            self._long = self._sum / self._samples
         else:
             weight = 2.0 / (self.long_window + 1.0)
-        self._long = self._long + weight * (latency - self._long)
+            self._long = self._long + weight * (latency - self._long)
