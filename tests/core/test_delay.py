@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_control import QuantumController, ResourceState
-from quantum_control.core.estimation import DelayEstimator, Estimator
+from quantum_control.core.delay import DelayEstimator
+from quantum_control.core.estimation import Estimator
 from quantum_control.physics.optomechanical import Optomechanical
 from quantum_control.simulation.plants.queues import FluidQueue
 from quantum_control.simulation.plants.resource import PlantResource
