@@ -56,13 +56,42 @@ FOUND = [
 ]
 
 
-def test_what_discovery_finds_becomes_a_configuration_in_shadow_mode(tmp_path, monkeypatch):
-    found = [Found(each.kind, each.name.replace(" ", "-"), each.options, each.note) for each in FOUND]
-    path = tmp_path / "c.toml"
-    path.write_text("".join(configuration(found)), encoding="utf-8")
-    resources = read_config(path, {}).resources
+@pytest.fixture
+def discovered(tmp_path, monkeypatch):
+    """What is read of the configuration that `discover --write` makes of what one finder finds."""
+
+    def discovered(*found):
+        monkeypatch.setattr(commands, "names", lambda group: ["good"])
+        monkeypatch.setattr(commands, "load", lambda group, name: lambda: iter(found))
+        path = tmp_path / "c.toml"
+        assert invoke("discover", "--write", path).exit_code == 0
+        return read_config(path, {}).resources
+
+    return discovered
+
+
+def test_what_discovery_finds_becomes_a_configuration_in_shadow_mode(discovered):
+    resources = discovered(*FOUND)
     assert {each.mode.value for each in resources.values()} == {"shadow"}
     assert resources["pool-one"].options == {"pool_name": "a\"b\\c\n'", "min_threads": 2}
+
+
+def test_names_that_others_have_given_are_made_such_as_a_configuration_takes(discovered):
+    container = f"cgroup-docker-{'0f' * 32}.scope"
+    strange = {
+        "cgroup-getty@tty1.service-812": "cgroup-getty-tty1.service-812",
+        f"{container}-99": container[:58],
+        f"{container}-1234": f"{container[:58]}-2",
+        "queue-eth0-1-2": "queue-eth0-1-2",
+        "queue-eth0-1:2": "queue-eth0-1-2-2",
+        "haproxy-shop:8080": "haproxy-shop-8080",
+        ".hidden": "hidden",
+        "überall": "berall",
+        "::": "found",
+        "": "found-2",
+    }
+    there = discovered(*(Found("threads", name, {"pool_name": name}) for name in strange))
+    assert {each.options["pool_name"]: name for name, each in there.items()} == strange
 
 
 def test_what_cannot_be_begun_is_in_comments_with_the_reason(tmp_path, monkeypatch):
