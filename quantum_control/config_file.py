@@ -14,7 +14,8 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from quantum_control import config_lines
-from quantum_control.config import Config, Problem, ResourceSection, problems_between
+from quantum_control.config import Config, ResourceSection
+from quantum_control.config_problems import Problem, problems_between
 from quantum_control.core.errors import ConfigError, unknown_name
 
 PREFIX = "QUANTUM_CONTROL_"

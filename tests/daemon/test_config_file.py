@@ -153,6 +153,39 @@ def test_the_keys_of_a_section_that_may_be_left_out_are_known_too(read):
     assert read("", QUANTUM_CONTROL_METRICS__PORT="9000").metrics.port == 9000
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[metrics]\nuser = "a"\n', ":2: metrics.user: needs 'password' as well"),
+        ('[metrics]\npassword = "env:P"\n', ":2: metrics.password: needs 'user' as well"),
+        ('[metrics]\ncertificate = "x"\n', ":2: metrics.certificate: needs 'key' as well"),
+        ('[metrics]\nkey = "x"\n', ":2: metrics.key: needs 'certificate' as well"),
+        (
+            '[metrics]\nuser = "a"\npassword = "hunter2"\n',
+            ":3: metrics.password: password must not be given itself; ",
+        ),
+        ('[opentelemetry]\nendpoint = "nonsense"\n', ":2: opentelemetry.endpoint: http://HOST:PORT or "),
+        (
+            '[opentelemetry]\nendpoint = "http://u:hunter2@h:4318"\n',
+            ":2: opentelemetry.endpoint: no user and password in it",
+        ),
+        ('[opentelemetry]\nendpoint = "http://h:x"\n', ":2: opentelemetry.endpoint: http://HOST:PORT or "),
+    ],
+)
+def test_metrics_that_could_not_be_told_are_refused_before_the_start(read, text, told):
+    (line,) = errors(read, text)
+    assert told in line
+    assert "hunter2" not in line
+
+
+def test_metrics_that_can_be_told_are_not_refused(read):
+    config = read(
+        '[metrics]\nuser = "a"\npassword = "env:NOT_SET_HERE"\ncertificate = "c"\nkey = "k"\n'
+        '[opentelemetry]\nendpoint = "https://collector"\n'
+    )
+    assert config.metrics.user == "a"
+
+
 def test_a_password_in_the_options_is_not_repeated(read):
     told = errors(
         read, '[resources.w]\nkind = "threads"\noptions = { pool_name = 1979-05-27, secret = "hunter2" }\n'

@@ -9,7 +9,7 @@ import time
 import pytest
 from faulty import FileResource
 
-from quantum_control import config
+from quantum_control import config_problems
 from quantum_control.config_file import read_config
 from quantum_control.daemon import capabilities, service, steering
 from quantum_control.daemon.service import Service
@@ -53,7 +53,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    for module in (config, capabilities, steering):
+    for module in (config_problems, capabilities, steering):
         monkeypatch.setattr(module, "resource_type", lambda kind: FileResource)
     monkeypatch.setattr(service, "set_up_logging", lambda level, style: None)
     place = Place(tmp_path)
