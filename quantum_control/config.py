@@ -122,7 +122,7 @@ class BudgetSection(_Section):
     """The sum of their sizes, and the reserve."""
     reserve: Annotated[int, Field(ge=0)] = 0
     """What is left to others."""
-    store: str | None = None
+    store: Annotated[str | None, Field(repr=False)] = None
     """Where the processes that share it agree, on this host or others: redis://HOST:PORT/0, a connection
     string of PostgreSQL, or where one is kept ("env:NAME", "file:PATH"). Not shared if not given."""
     weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
@@ -179,7 +179,7 @@ class MetricsSection(_Section):
     """Its key, likewise."""
     user: str | None = None
     """For basic authentication."""
-    password: str | None = None
+    password: Annotated[str | None, Field(repr=False)] = None
     """Where it is kept: "env:NAME" or "file:PATH"."""
 
 
@@ -212,7 +212,7 @@ class Config(_Section):
     """Nowhere if not given."""
     opentelemetry: OpenTelemetrySection | None = None
     """Nowhere if not given."""
-    defaults: dict[str, JsonValue] = {}
+    defaults: Annotated[dict[str, JsonValue], Field(repr=False)] = {}
     """What every resource has unless it says otherwise."""
     budgets: dict[str, BudgetSection] = {}
     resources: dict[Annotated[str, Field(pattern=f"^{NAME}$")], ResourceSection] = {}

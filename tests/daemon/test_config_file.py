@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum_control import ConfigError
-from quantum_control.config import Config, Mode, ResourceSection
+from quantum_control.config import Config, Mode
 from quantum_control.config_file import read_config
 from quantum_control.config_lines import of_toml, of_yaml
 
@@ -154,47 +154,6 @@ def test_the_keys_of_a_section_that_may_be_left_out_are_known_too(read):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ('[metrics]\nuser = "a"\n', ":2: metrics.user: needs 'password' as well"),
-        ('[metrics]\npassword = "env:P"\n', ":2: metrics.password: needs 'user' as well"),
-        ('[metrics]\ncertificate = "x"\n', ":2: metrics.certificate: needs 'key' as well"),
-        ('[metrics]\nkey = "x"\n', ":2: metrics.key: needs 'certificate' as well"),
-        (
-            '[metrics]\nuser = "a"\npassword = "hunter2"\n',
-            ":3: metrics.password: password must not be given itself; ",
-        ),
-        ('[opentelemetry]\nendpoint = "nonsense"\n', ":2: opentelemetry.endpoint: http://HOST:PORT or "),
-        (
-            '[opentelemetry]\nendpoint = "http://u:hunter2@h:4318"\n',
-            ":2: opentelemetry.endpoint: no user and password in it",
-        ),
-        ('[opentelemetry]\nendpoint = "http://h:x"\n', ":2: opentelemetry.endpoint: http://HOST:PORT or "),
-    ],
-)
-def test_metrics_that_could_not_be_told_are_refused_before_the_start(read, text, told):
-    (line,) = errors(read, text)
-    assert told in line
-    assert "hunter2" not in line
-
-
-def test_metrics_that_can_be_told_are_not_refused(read):
-    config = read(
-        '[metrics]\nuser = "a"\npassword = "env:NOT_SET_HERE"\ncertificate = "c"\nkey = "k"\n'
-        '[opentelemetry]\nendpoint = "https://collector"\n'
-    )
-    assert config.metrics.user == "a"
-
-
-def test_a_password_in_the_options_is_not_repeated(read):
-    told = errors(
-        read, '[resources.w]\nkind = "threads"\noptions = { pool_name = 1979-05-27, secret = "hunter2" }\n'
-    )
-    assert told
-    assert not any("hunter2" in line for line in told)
-
-
-@pytest.mark.parametrize(
     ("text", "name", "told"),
     [
         ("a = [", "c.toml", "c.toml: "),
@@ -287,8 +246,3 @@ def test_whatever_text_is_in_a_file_it_is_read_or_refused_in_words(tmp_path_fact
     path.write_text(text, encoding="utf-8")
     with suppress(ConfigError):
         read_config(path, {})
-
-
-def test_options_are_in_no_repr_since_they_may_hold_a_password():
-    section = ResourceSection(kind="connections", options={"dsn": "host=db password=not-to-be-seen"})
-    assert "not-to-be-seen" not in f"{section!r} {section} {Config(resources={'db': section})!r}"
