@@ -8,13 +8,23 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
 
 from quantum_control import ConfigError
 from quantum_control.cli import main
+from quantum_control.config import (
+    AuditSection,
+    BudgetSection,
+    Config,
+    LogSection,
+    MetricsSection,
+    OpenTelemetrySection,
+    ResourceSection,
+)
 from quantum_control.config_file import read_config
 from quantum_control.core.discovery import Found
 from quantum_control.daemon import commands
-from quantum_control.daemon.commands import configuration
+from quantum_control.daemon.commands import _toml, configuration
 from quantum_control.daemon.logs import JsonFormatter
 from quantum_control.daemon.notify import notify, reloading
 
@@ -156,12 +166,34 @@ def test_a_line_for_machines_has_what_was_given_with_it():
     assert (line["message"], line["level"], line["resource"], line["size"]) == ("web grew", "info", "web", 9)
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text(encoding="utf-8")
+
+
 def test_the_example_of_the_documentation_is_right(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text(encoding="utf-8")
-    example = page.partition("```toml\n")[2].partition("```")[0]
+    example = PAGE.partition("```toml\n")[2].partition("```")[0]
     path = tmp_path / "c.toml"
     path.write_text(example, encoding="utf-8")
     assert read_config(path, {}).resources["web"].budget == "database"
+
+
+def test_the_documentation_has_every_key_of_a_resource_with_its_default():
+    def default(field):
+        if field.is_required():
+            return "needed"
+        value = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
+        return "none" if value in (None, {}, []) else _toml(value)
+
+    table = PAGE.partition("### Keys of a resource\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `?([^`]+?)`? \| ", table, re.M)
+    assert rows == [(key, default(field)) for key, field in ResourceSection.model_fields.items()]
+
+
+@pytest.mark.parametrize(
+    "section", [Config, BudgetSection, AuditSection, LogSection, MetricsSection, OpenTelemetrySection]
+)
+def test_the_documentation_names_every_key_of_the_other_sections(section):
+    code = re.findall(r"^```.*?^```$|`[^`\n]*`", PAGE, re.M | re.S)
+    assert not section.model_fields.keys() - set(re.findall(r"\w+", " ".join(code)))
 
 
 def test_every_test_that_the_documentation_names_is_there():
