@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from quantum_control.core.budget import Budget
-from quantum_control.core.errors import ConfigError, unknown_name
+from quantum_control.core.errors import ConfigError
 from quantum_control.core.physics import Objective
-from quantum_control.core.plugins import load, names
-from quantum_control.core.quiet import QuietHours
+from quantum_control.core.plugins import load
 from quantum_control.core.resource import Resource
 from quantum_control.core.safety import GuardSettings
 from quantum_control.core.secret import Secret
@@ -125,7 +122,7 @@ class BudgetSection(_Section):
     """The sum of their sizes, and the reserve."""
     reserve: Annotated[int, Field(ge=0)] = 0
     """What is left to others."""
-    store: str | None = None
+    store: Annotated[str | None, Field(repr=False)] = None
     """Where the processes that share it agree, on this host or others: redis://HOST:PORT/0, a connection
     string of PostgreSQL, or where one is kept ("env:NAME", "file:PATH"). Not shared if not given."""
     weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
@@ -182,7 +179,7 @@ class MetricsSection(_Section):
     """Its key, likewise."""
     user: str | None = None
     """For basic authentication."""
-    password: str | None = None
+    password: Annotated[str | None, Field(repr=False)] = None
     """Where it is kept: "env:NAME" or "file:PATH"."""
 
 
@@ -215,68 +212,10 @@ class Config(_Section):
     """Nowhere if not given."""
     opentelemetry: OpenTelemetrySection | None = None
     """Nowhere if not given."""
-    defaults: dict[str, JsonValue] = {}
+    defaults: Annotated[dict[str, JsonValue], Field(repr=False)] = {}
     """What every resource has unless it says otherwise."""
     budgets: dict[str, BudgetSection] = {}
     resources: dict[Annotated[str, Field(pattern=f"^{NAME}$")], ResourceSection] = {}
-
-
-Problem = tuple[tuple[str, ...], str]
-"""Where in the configuration, and what is wrong there."""
-
-
-def problems_between(content: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with a configuration beyond the types of its values.
-
-    Takes the content as it was read, which may be wrong in any other way too.
-    """
-    budgets = content.get("budgets")
-    resources = content.get("resources")
-    for name, section in budgets.items() if isinstance(budgets, dict) else ():
-        if not isinstance(section, dict):
-            continue
-        total, reserve = section.get("total"), section.get("reserve")
-        if isinstance(total, int) and isinstance(reserve, int) and 0 < total <= reserve:
-            yield ("budgets", str(name), "reserve"), f"{reserve} leaves nothing of total = {total}"
-    for name, section in resources.items() if isinstance(resources, dict) else ():
-        if not isinstance(section, dict):
-            continue
-        where = ("resources", str(name))
-        law = section.get("physics_model", "optomechanical")
-        if isinstance(law, str) and law not in names("physics"):
-            yield (*where, "physics_model"), unknown_name("physics model", law, names("physics"))
-        budget = section.get("budget")
-        if isinstance(budget, str) and budget not in (budgets if isinstance(budgets, dict) else ()):
-            yield (*where, "budget"), unknown_name("budget", budget, budgets or ())
-        low, high = section.get("min_size"), section.get("max_size")
-        if isinstance(low, int) and isinstance(high, int) and low > high:
-            yield (*where, "min_size"), f"{low} is above max_size = {high}"
-        quiet = section.get("quiet")
-        try:
-            if isinstance(quiet, list) and all(isinstance(times, str) for times in quiet):
-                QuietHours(quiet)
-        except ConfigError as error:
-            yield (*where, "quiet"), str(error)
-        yield from _problems_of_kind(where, section.get("kind"), section.get("options", {}))
-
-
-def _problems_of_kind(where: tuple[str, ...], kind: object, options: object) -> Iterator[Problem]:
-    if not isinstance(kind, str) or not isinstance(options, dict):
-        return
-    try:
-        made = resource_type(kind)
-    except ConfigError as error:
-        yield (*where, "kind"), str(error)
-        return
-    taken = inspect.signature(made).parameters
-    if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
-        for option in options:
-            if option not in taken:
-                yield (*where, "options", str(option)), unknown_name("option", str(option), taken)
-    for each in taken.values():
-        needed = each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
-        if needed and each.name not in options:
-            yield (*where, "options"), f"option {each.name!r} is missing; {kind!r} needs it"
 
 
 def resource_type(kind: str) -> type[Resource]:

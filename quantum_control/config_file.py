@@ -14,7 +14,8 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from quantum_control import config_lines
-from quantum_control.config import Config, Problem, ResourceSection, problems_between
+from quantum_control.config import Config, ResourceSection
+from quantum_control.config_problems import Problem, problems_between
 from quantum_control.core.errors import ConfigError, unknown_name
 
 PREFIX = "QUANTUM_CONTROL_"
@@ -25,6 +26,9 @@ OF_COMMANDS = frozenset({"QUANTUM_CONTROL_SOCKET"})
 
 SHOWN = 60
 """Characters of a wrong value that are repeated in an error."""
+
+HIDDEN = frozenset({"options", "password", "store"})
+"""Keys under which a password may stand that nobody should have put there: no error repeats what does."""
 
 
 def read_config(path: str | os.PathLike[str], environment: Mapping[str, str] = os.environ) -> Config:
@@ -195,6 +199,8 @@ def _explained(error: Any) -> Problem:
         return where, unknown_name("key", where[-1], _keys_at(where[:-1]))
     if kind == "missing":
         return where, "is missing"
+    if HIDDEN.intersection(where) or isinstance(given, dict | list) or kind == "model_type":
+        return where, error["msg"]  # nor one of a section that stands in a wrong place, or is a text
     shown = repr(given)
     shown = f"{shown[:SHOWN]}…" if len(shown) > SHOWN else shown
     if kind in ("enum", "literal_error"):
@@ -202,8 +208,6 @@ def _explained(error: Any) -> Problem:
         return where, unknown_name("value", str(given), allowed) + f"; allowed: {', '.join(allowed)}"
     if kind == "string_pattern_mismatch":
         return where, f"{shown} is not allowed; it has to match {error['ctx']['pattern']}"
-    if "options" in where:  # may be a password that somebody has put there
-        return where, error["msg"]
     wanted = error["msg"].removeprefix("Input should be ")
     return where, f"{shown} is not allowed; it should be {wanted}"
 

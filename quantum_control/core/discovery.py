@@ -13,7 +13,8 @@ class Found:
     kind: str
     """Name of the resource type as plug-ins register it: "buffer", "memory", ..."""
     name: str
-    """Short and unique for people and configuration files: "queue-eth0"."""
+    """Short and unique for people and configuration files: "queue-eth0". `quantum-control discover` puts "-"
+    for what no name in a configuration may have, as a colon, and shortens it."""
     options: Mapping[str, object] = field(default_factory=dict)
     """Arguments of the resource type that steer it; never a secret."""
     note: str = ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from quantum_control.daemon.capabilities import missing, needed
 from quantum_control.terminal import AS_JSON, EXIT_NOT_RESTORED, examples, print_json, tracked
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
+
+FOUND_NAME = 58
+"""Characters of the name of what was found: of the 64 of a configuration, with room for a number."""
 
 TEMPLATE = """\
 # What `quantum-control run` steers. `quantum-control check FILE` says whether it is right.
@@ -203,13 +207,23 @@ def _found() -> tuple[list[Found], list[str]]:
     for name in tracked(names("discovery"), "looking around", len(names("discovery"))):
         try:
             for each in load("discovery", name)():
-                unique, number = each.name, 2
-                while unique in found:
-                    unique, number = f"{each.name}-{number}", number + 1
-                found[unique] = replace(each, name=unique)
+                own = _named(each.name, found)
+                found[own] = replace(each, name=own)
         except Exception as error:  # noqa: BLE001 - a finder may be anyone's; the others go on
             troubles.append(f"looking for {name}: {type(error).__name__}: {error}")
     return list(found.values()), troubles
+
+
+def _named(name: str, taken: Container[str]) -> str:
+    """A name that a configuration takes and nothing else has.
+
+    Finders make names of those that others have given: of a unit of systemd, a container, a back end.
+    """
+    fit = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-")[:FOUND_NAME] or "found"
+    unique, number = fit, 2
+    while unique in taken:
+        unique, number = f"{fit}-{number}", number + 1
+    return unique
 
 
 def configuration(found: list[Found]) -> Iterator[str]:

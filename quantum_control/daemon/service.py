@@ -46,6 +46,7 @@ _AT_START = (
     "runtime_directory",
     "socket_mode",
     "watchdog",
+    "stop_timeout",
     "audit",
     "metrics",
     "opentelemetry",
@@ -89,6 +90,8 @@ class Service:
         self.path = path
         self.config = config
         self._report = report
+        # As the supervisor has them, which no reload reaches.
+        self._watchdog, self._stop_timeout = config.watchdog, config.stop_timeout
         for folder in (config.state_directory, config.state_directory / "learned", config.runtime_directory):
             make_folder(folder)
         set_up_logging(config.log.level, config.log.format)
@@ -118,7 +121,7 @@ class Service:
         self.scheduler.start()
         self._tell("ready")
         _log.info("steering %d resources of %s", len(self.steered), self.path)
-        pulse = min(self.config.watchdog / 4.0, 1.0)
+        pulse = min(self._watchdog / 4.0, 1.0)
         while True:
             come = signals.wait(pulse)
             if come - {signal.SIGHUP}:
@@ -127,9 +130,7 @@ class Service:
                 self._reload.clear()
                 self.reload()
                 self._tell("reloaded")
-            # A dispatcher that no longer turns gives no beat: the supervisor then ends this process.
-            if time.monotonic() - self.scheduler.turned < self.config.watchdog / 2.0:
-                self._tell("beat")
+            self._beat()
 
     def reload(self) -> None:
         """Read the configuration anew and change what differs; a bad one changes nothing."""
@@ -242,7 +243,12 @@ class Service:
         for each in steered.values():
             self.scheduler.remove(each.task)
         steerings = {name: each.steering for name, each in steered.items()}
-        return end_all(steerings, self.config.stop_timeout, lambda: self._tell("beat"))
+        return end_all(steerings, self._stop_timeout, lambda: self._tell("beat"))
+
+    def _beat(self) -> None:
+        # A dispatcher that no longer turns gives no beat: the supervisor then ends this process.
+        if time.monotonic() - self.scheduler.turned < self._watchdog / 2.0:
+            self._tell("beat")
 
     def _tell(self, what: str) -> None:
         if self._report >= 0:

@@ -6,11 +6,11 @@ import atexit
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
+from quantum_control.monitoring.endpoint import endpoint_fault
 from quantum_control.monitoring.families import FAMILIES, Exported, Family
 
 try:
@@ -138,15 +138,8 @@ def export(
 
 
 def _pushed(endpoint: str, every: float) -> OpenTelemetryExporter:
-    try:
-        parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ConfigError("endpoint: http://HOST:PORT or https://HOST:PORT is needed")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("endpoint: no user and password in it; give OTEL_EXPORTER_OTLP_HEADERS")
+    if fault := endpoint_fault(endpoint):
+        raise ConfigError(f"endpoint: {fault}")
     if not 0.1 <= every < 86_400.0:
         raise ConfigError(f"every={every!r}: seconds between two pushes, from 0.1 to a day")
     reader = PeriodicExportingMetricReader(

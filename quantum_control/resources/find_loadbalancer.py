@@ -15,8 +15,34 @@ from quantum_control.resources.listening import PROC, Listener, listeners
 KIND = "loadbalancer"
 
 STATS_SOCKET = re.compile(r"^\s*stats\s+socket\s+(?P<where>\S+)(?P<rest>.*)$", re.MULTILINE)
-BACKEND = re.compile(r"^\s*(?:backend|listen)\s+(?P<name>\S+)", re.MULTILINE)
 TCP = re.compile(r"^(?:ipv4@|ipv6@)?\[?(?P<host>[^@/\[\]]*)\]?:(?P<port>\d+)$")
+
+PROXIES = frozenset({"backend", "listen"})
+"""Words that begin a section of HAProxy's configuration which may have servers to be weighed."""
+
+SECTIONS = PROXIES | {
+    "acme",
+    "cache",
+    "crt-store",
+    "defaults",
+    "fcgi-app",
+    "frontend",
+    "global",
+    "http-errors",
+    "log-forward",
+    "log-profile",
+    "mailers",
+    "namespace_list",
+    "peers",
+    "program",
+    "resolvers",
+    "ring",
+    "traces",
+    "userlist",
+}
+"""All that begin one, and so end the one before; peers and rings have a `server` of their own."""
+
+SERVERS = frozenset({"server", "server-template"})
 
 ANY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read
 """Where to reach what listens everywhere."""
@@ -42,9 +68,25 @@ def _haproxy(listener: Listener, proc: Path) -> Iterator[Found]:
     # The first at level admin, else the first.
     chosen = next((each for each in sockets if "level admin" in each["rest"]), sockets[0])
     note = "" if "level admin" in chosen["rest"] else "its `stats socket` needs `level admin` to be steered"
-    for name in dict.fromkeys(match["name"] for match in BACKEND.finditer(text)):
+    for name, servers in _backends(text).items():
         url = f"{_socket_url(chosen['where'])}?backend={name}"
-        yield Found(KIND, f"haproxy-{name}", {"url": url}, note)
+        told = note if servers else f"HAProxy's {name!r} has no server"
+        yield Found(KIND, f"haproxy-{name}", {"url": url}, told, possible=servers)
+
+
+def _backends(text: str) -> dict[str, bool]:
+    """Back ends by name, and whether each has a server: one for statistics or redirections has none."""
+    found: dict[str, bool] = {}
+    name = ""
+    for line in text.splitlines():
+        word, *rest = line.split() or [""]
+        if word in SECTIONS:
+            name = rest[0] if rest and word in PROXIES else ""
+            if name:
+                found.setdefault(name, False)
+        elif name and word in SERVERS:
+            found[name] = True
+    return found
 
 
 def _socket_url(where: str) -> str:

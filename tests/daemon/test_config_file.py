@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum_control import ConfigError
-from quantum_control.config import Config, Mode, ResourceSection
+from quantum_control.config import Config, Mode
 from quantum_control.config_file import read_config
 from quantum_control.config_lines import of_toml, of_yaml
 
@@ -153,14 +153,6 @@ def test_the_keys_of_a_section_that_may_be_left_out_are_known_too(read):
     assert read("", QUANTUM_CONTROL_METRICS__PORT="9000").metrics.port == 9000
 
 
-def test_a_password_in_the_options_is_not_repeated(read):
-    told = errors(
-        read, '[resources.w]\nkind = "threads"\noptions = { pool_name = 1979-05-27, secret = "hunter2" }\n'
-    )
-    assert told
-    assert not any("hunter2" in line for line in told)
-
-
 @pytest.mark.parametrize(
     ("text", "name", "told"),
     [
@@ -254,8 +246,3 @@ def test_whatever_text_is_in_a_file_it_is_read_or_refused_in_words(tmp_path_fact
     path.write_text(text, encoding="utf-8")
     with suppress(ConfigError):
         read_config(path, {})
-
-
-def test_options_are_in_no_repr_since_they_may_hold_a_password():
-    section = ResourceSection(kind="connections", options={"dsn": "host=db password=not-to-be-seen"})
-    assert "not-to-be-seen" not in f"{section!r} {section} {Config(resources={'db': section})!r}"

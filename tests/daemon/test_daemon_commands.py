@@ -8,13 +8,23 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
 
 from quantum_control import ConfigError
 from quantum_control.cli import main
+from quantum_control.config import (
+    AuditSection,
+    BudgetSection,
+    Config,
+    LogSection,
+    MetricsSection,
+    OpenTelemetrySection,
+    ResourceSection,
+)
 from quantum_control.config_file import read_config
 from quantum_control.core.discovery import Found
 from quantum_control.daemon import commands
-from quantum_control.daemon.commands import configuration
+from quantum_control.daemon.commands import _toml, configuration
 from quantum_control.daemon.logs import JsonFormatter
 from quantum_control.daemon.notify import notify, reloading
 
@@ -56,13 +66,42 @@ FOUND = [
 ]
 
 
-def test_what_discovery_finds_becomes_a_configuration_in_shadow_mode(tmp_path, monkeypatch):
-    found = [Found(each.kind, each.name.replace(" ", "-"), each.options, each.note) for each in FOUND]
-    path = tmp_path / "c.toml"
-    path.write_text("".join(configuration(found)), encoding="utf-8")
-    resources = read_config(path, {}).resources
+@pytest.fixture
+def discovered(tmp_path, monkeypatch):
+    """What is read of the configuration that `discover --write` makes of what one finder finds."""
+
+    def discovered(*found):
+        monkeypatch.setattr(commands, "names", lambda group: ["good"])
+        monkeypatch.setattr(commands, "load", lambda group, name: lambda: iter(found))
+        path = tmp_path / "c.toml"
+        assert invoke("discover", "--write", path).exit_code == 0
+        return read_config(path, {}).resources
+
+    return discovered
+
+
+def test_what_discovery_finds_becomes_a_configuration_in_shadow_mode(discovered):
+    resources = discovered(*FOUND)
     assert {each.mode.value for each in resources.values()} == {"shadow"}
     assert resources["pool-one"].options == {"pool_name": "a\"b\\c\n'", "min_threads": 2}
+
+
+def test_names_that_others_have_given_are_made_such_as_a_configuration_takes(discovered):
+    container = f"cgroup-docker-{'0f' * 32}.scope"
+    strange = {
+        "cgroup-getty@tty1.service-812": "cgroup-getty-tty1.service-812",
+        f"{container}-99": container[:58],
+        f"{container}-1234": f"{container[:58]}-2",
+        "queue-eth0-1-2": "queue-eth0-1-2",
+        "queue-eth0-1:2": "queue-eth0-1-2-2",
+        "haproxy-shop:8080": "haproxy-shop-8080",
+        ".hidden": "hidden",
+        "überall": "berall",
+        "::": "found",
+        "": "found-2",
+    }
+    there = discovered(*(Found("threads", name, {"pool_name": name}) for name in strange))
+    assert {each.options["pool_name"]: name for name, each in there.items()} == strange
 
 
 def test_what_cannot_be_begun_is_in_comments_with_the_reason(tmp_path, monkeypatch):
@@ -127,12 +166,34 @@ def test_a_line_for_machines_has_what_was_given_with_it():
     assert (line["message"], line["level"], line["resource"], line["size"]) == ("web grew", "info", "web", 9)
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text(encoding="utf-8")
+
+
 def test_the_example_of_the_documentation_is_right(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text(encoding="utf-8")
-    example = page.partition("```toml\n")[2].partition("```")[0]
+    example = PAGE.partition("```toml\n")[2].partition("```")[0]
     path = tmp_path / "c.toml"
     path.write_text(example, encoding="utf-8")
     assert read_config(path, {}).resources["web"].budget == "database"
+
+
+def test_the_documentation_has_every_key_of_a_resource_with_its_default():
+    def default(field):
+        if field.is_required():
+            return "needed"
+        value = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
+        return "none" if value in (None, {}, []) else _toml(value)
+
+    table = PAGE.partition("### Keys of a resource\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `?([^`]+?)`? \| ", table, re.M)
+    assert rows == [(key, default(field)) for key, field in ResourceSection.model_fields.items()]
+
+
+@pytest.mark.parametrize(
+    "section", [Config, BudgetSection, AuditSection, LogSection, MetricsSection, OpenTelemetrySection]
+)
+def test_the_documentation_names_every_key_of_the_other_sections(section):
+    code = re.findall(r"^```.*?^```$|`[^`\n]*`", PAGE, re.M | re.S)
+    assert not section.model_fields.keys() - set(re.findall(r"\w+", " ".join(code)))
 
 
 def test_every_test_that_the_documentation_names_is_there():

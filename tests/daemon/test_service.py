@@ -4,11 +4,12 @@ import json
 import os
 import sys
 import threading
+import time
 
 import pytest
 from faulty import FileResource
 
-from quantum_control import config
+from quantum_control import config_problems
 from quantum_control.config_file import read_config
 from quantum_control.daemon import capabilities, service, steering
 from quantum_control.daemon.service import Service
@@ -27,10 +28,11 @@ class Place:
         self.write()
         self.service = Service(self.path, read_config(self.path, {}), self.writing)
 
-    def write(self, **budget):
+    def write(self, stop_timeout=0.2, watchdog=10.0, **budget):
         lines = [f"{name}_directory = {json.dumps(str(self.folder / name))}" for name in ("state", "runtime")]
         lines += [
-            "stop_timeout = 0.2",
+            f"stop_timeout = {stop_timeout}",
+            f"watchdog = {watchdog}",
             "[resources.web]",
             'kind = "file"',
             'mode = "active"',
@@ -51,7 +53,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    for module in (config, capabilities, steering):
+    for module in (config_problems, capabilities, steering):
         monkeypatch.setattr(module, "resource_type", lambda kind: FileResource)
     monkeypatch.setattr(service, "set_up_logging", lambda level, style: None)
     place = Place(tmp_path)
@@ -88,6 +90,29 @@ def test_a_reload_that_can_be_carried_out_is(place):
     assert place.service.steered["web"] is not before
     place.steps()
     assert place.size == 20
+
+
+def test_what_the_supervisor_has_too_is_as_at_the_start_after_a_reload(place, monkeypatch, caplog):
+    given = []
+    monkeypatch.setattr(service, "end_all", lambda steerings, seconds, beat: given.append(seconds) or set())
+    place.write(stop_timeout=60.0, watchdog=3600.0)
+    place.service.reload()
+    assert given == [0.2]
+    for name in ("stop_timeout", "watchdog"):
+        assert f"{name} has changed: that takes effect when the daemon is started anew" in caplog.text
+
+
+def test_a_dispatcher_that_no_longer_turns_gives_no_sign_of_life_after_a_reload_either(place):
+    place.write(watchdog=3600.0)
+    place.service.reload()
+    os.read(place.reading, 4096)
+    place.service.scheduler.turned = time.monotonic() - 30.0
+    place.service._beat()
+    with pytest.raises(BlockingIOError):
+        os.read(place.reading, 4096)
+    place.service.scheduler.turned = time.monotonic()
+    place.service._beat()
+    assert os.read(place.reading, 4096) == b"beat\n"
 
 
 def test_while_one_hangs_at_its_end_there_are_signs_of_life(place):

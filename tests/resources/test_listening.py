@@ -84,13 +84,34 @@ def test_a_haproxy_is_described_by_its_configuration(proc, tmp_path):
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(
         "global\n  stats socket /run/user.sock level user\n  stats socket ipv4@127.0.0.1:9999 level admin\n"
-        "backend app\n  balance leastconn\nbackend shop\n"
+        "backend app\n  balance leastconn\n  server a 127.0.0.1:1\n"
+        "backend shop\n  server-template s 3 shop:80\n"
     )
     process(proc, 7, "haproxy", f"haproxy -f {configuration}", [11])
     assert [each.options["url"] for each in find_loadbalancer.find(proc)] == [
         "haproxy+tcp://127.0.0.1:9999?backend=app",
         "haproxy+tcp://127.0.0.1:9999?backend=shop",
     ]
+
+
+def test_a_haproxy_s_proxies_without_a_server_cannot_be_steered(proc, tmp_path):
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(
+        "global\n  stats socket /run/admin.sock level admin\n"
+        "frontend in\n  bind :80\n  default_backend app\n"
+        "backend app\n  # server old 127.0.0.1:1\n  server a 127.0.0.1:2\n"
+        "listen stats\n  bind :8404\n  default-server check\n  stats enable\n"
+        "peers others\n  bind :1024\n  server here\n"
+        "backend moved\n  redirect scheme https\n"
+    )
+    process(proc, 7, "haproxy", f"haproxy -f {configuration}", [11])
+    found = {each.name: each for each in find_loadbalancer.find(proc)}
+    assert {name: each.possible for name, each in found.items()} == {
+        "haproxy-app": True,
+        "haproxy-stats": False,
+        "haproxy-moved": False,
+    }
+    assert found["haproxy-stats"].note == "HAProxy's 'stats' has no server"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +126,7 @@ def test_a_haproxy_is_described_by_its_configuration(proc, tmp_path):
 )
 def test_a_haproxy_is_found_wherever_it_listens(proc, tmp_path, socket, url):
     configuration = tmp_path / "haproxy.cfg"
-    configuration.write_text(f"global\n  stats socket {socket} level admin\nbackend app\n")
+    configuration.write_text(f"global\n  stats socket {socket} level admin\nbackend app\n  server a :1\n")
     process(proc, 7, "haproxy", f"haproxy -f {configuration}", [11])
     (one,) = find_loadbalancer.find(proc)
     assert one.options["url"] == f"{url}?backend=app"
