@@ -34,6 +34,8 @@ class Seen(NamedTuple):
     kind: str
     decision: Decision
     state: ResourceState | None
+    active: bool
+    """Whether its size is set; else size and demand may be those of a twin."""
 
 
 class Family(NamedTuple):
@@ -160,6 +162,9 @@ FAMILIES: tuple[Family, ...] = tuple(
         ("running", "gauge", "", (), "1 while the loop runs by itself.", lambda s: s.controller.running),
         ("suspended", "gauge", "", (), "1 while the resource is handed back after failures.",
          lambda s: s.controller.suspended),
+        ("active", "gauge", "", (),
+         "1 where the size is set; 0 where sizes and demand are a twin's (shadow), or are only looked at.",
+         lambda s: s.active),
     )
 )  # fmt: skip
 """All that is exported, in the order of the page."""
@@ -169,26 +174,35 @@ class Exported:
     """Controllers under the names by which they are told; none is kept alive."""
 
     def __init__(self) -> None:
-        self._controllers: dict[str, tuple[ref[QuantumController], str]] = {}
+        self._controllers: dict[str, tuple[ref[QuantumController], str, bool]] = {}
 
-    def add(self, controller: QuantumController, name: str | None = None, kind: str | None = None) -> str:
+    def add(
+        self,
+        controller: QuantumController,
+        name: str | None = None,
+        kind: str | None = None,
+        *,
+        active: bool = True,
+    ) -> str:
         """Export `controller` under `name`, by default its kind, numbered; return the name.
 
-        The `kind` is the label `type`, by default the type of the resource.
+        The `kind` is the label `type`, by default the type of the resource. Not
+        `active` is one that steers a twin, or nothing: its figures are not those
+        of the resource, and most alerts are not for it.
 
         Raises
         ------
         ConfigError
             Another controller is exported under this name.
         """
-        taken = {each for each, (held, _) in list(self._controllers.items()) if held() is not None}
+        taken = {each for each, (held, *_) in list(self._controllers.items()) if held() is not None}
         kind = kind or type(controller.resource).__name__
         if name is None:
             numbered = (kind if n == 1 else f"{kind}-{n}" for n in range(1, len(taken) + 2))
             name = next(each for each in numbered if each not in taken)
         elif name in taken:
             raise ConfigError(f"a controller is exported as {name!r} already; give each a name of its own")
-        self._controllers[name] = ref(controller), kind
+        self._controllers[name] = ref(controller), kind, active
         return name
 
     def remove(self, name: str) -> None:
@@ -198,12 +212,12 @@ class Exported:
     def seen(self) -> list[tuple[str, Seen]]:
         """Look at each controller once, so that what is told of it belongs together."""
         seen = []
-        for name, (held, kind) in sorted(self._controllers.items(), key=itemgetter(0)):
+        for name, (held, kind, active) in sorted(self._controllers.items(), key=itemgetter(0)):
             controller = held()
             if controller is None:
-                if self._controllers.get(name, (None, ""))[0] is held:  # and not the next of this name
+                if self._controllers.get(name, (None,))[0] is held:  # and not the next of this name
                     self._controllers.pop(name, None)
             elif controller.decisions:
                 decision = controller.decisions[-1]
-                seen.append((name, Seen(controller, kind, decision, decision.state)))
+                seen.append((name, Seen(controller, kind, decision, decision.state, active)))
         return seen

@@ -129,6 +129,12 @@ class TestPage:
         registry.register(collector)
         assert collector.exposition() == generate_latest(registry)
 
+    def test_one_that_sets_no_size_is_told_apart(self, collector):
+        controllers = [stepped(), stepped()]
+        collector.add(controllers[0], "a")
+        collector.add(controllers[1], "b", active=False)
+        assert values(collector.exposition(), "active") == {("a",): 1.0, ("b",): 0.0}
+
     def test_no_bound_is_infinite(self, collector):
         collector.add(stepped(Pool(10, 8.0)), "a")
         assert values(collector.exposition(), "size_maximum") == {("a",): inf}
@@ -237,7 +243,7 @@ class TestServing:
 
     def test_a_page_that_fails_is_told_and_logged(self, caplog):
         with export(port=0) as exporter:
-            exporter._controllers["broken"] = (lambda: object(), "kind")
+            exporter._controllers["broken"] = (lambda: object(), "kind", True)
             with caplog.at_level(logging.ERROR, "quantum_control"):
                 assert get(exporter)[0] == 500
         assert "cannot be made" in caplog.text
