@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import inf, nan
+from numbers import Real
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 from weakref import ref
@@ -51,10 +52,35 @@ class Family(NamedTuple):
     labels: tuple[str, ...] = ()
     """Beside `resource`, in alphabetical order."""
 
+    def told(self, seen: Seen) -> float | Labelled:
+        """What `read` returns, as floats; nan for what is no real number, or cannot be read.
+
+        An adapter or a law of somebody else may say anything, which is no reason
+        to tell nothing of the other resources.
+        """
+        try:
+            found: object = self.read(seen)
+            if type(found) is float:  # most of the page: not a call more than it needs
+                return found
+            if isinstance(found, dict):
+                return {labels: _real(value) for labels, value in found.items()}
+        except Exception:  # noqa: BLE001 - see above; the controller counts and logs its failures
+            return nan
+        return _real(found)
+
     @property
     def sample_name(self) -> str:
         """Name of the series in Prometheus."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+def _real(value: object) -> float:
+    if not isinstance(value, (float, int, Real)):  # Real is numpy's too, and takes its time
+        return nan
+    try:
+        return float(value)
+    except OverflowError:
+        return nan
 
 
 def _of_state(field: str) -> Callable[[Seen], float]:
@@ -70,7 +96,7 @@ def _info(seen: Seen) -> Labelled:
     physics, resource = seen.controller.physics, seen.controller.resource
     # A law that selects or tunes others says which one it is at the moment.
     in_use = getattr(physics, "law", physics)
-    return {(in_use.name, physics.name, seen.kind, resource.unit): 1.0}
+    return {(str(in_use.name), str(physics.name), seen.kind, str(resource.unit)): 1.0}
 
 
 def _outcomes(seen: Seen) -> Labelled:
@@ -96,7 +122,7 @@ def _roll_backs(seen: Seen) -> Labelled:
 
 def _figures(seen: Seen) -> Labelled:
     own = [item for item in seen.controller.metrics.items() if item[0] not in TOLD]
-    return {(name,): value for name, value in own[:MOST_FIGURES]}
+    return {(str(name),): value for name, value in own[:MOST_FIGURES]}
 
 
 FAMILIES: tuple[Family, ...] = tuple(

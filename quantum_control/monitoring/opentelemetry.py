@@ -65,11 +65,11 @@ class OpenTelemetryExporter(Exported):
     def _observer(self, family: Family) -> Callable[[CallbackOptions], Iterator[Observation]]:
         def observe(_: CallbackOptions) -> Iterator[Observation]:
             for name, each in self.seen():
-                told = family.read(each)
-                for labels, value in {(): told}.items() if isinstance(told, (float, int)) else told.items():
+                told = family.told(each)
+                for labels, value in ({(): told} if isinstance(told, float) else told).items():
                     if value == value:
                         attributes = {"resource": name, **dict(zip(family.labels, labels, strict=True))}
-                        yield Observation(float(value), attributes)
+                        yield Observation(value, attributes)
 
         return observe
 

@@ -104,6 +104,16 @@ def test_what_is_not_known_is_left_out(reader, provider):
     assert not [name for name, _ in told(reader) if name == "quantum_control.wait_seconds"]
 
 
+def test_what_is_no_number_keeps_nobody_else_from_being_told(reader, provider):
+    sound, faulty = stepped(), stepped()
+    sound.metrics, faulty.metrics = {"lag": 2.0}, {"lag": "long"}
+    export(named={"sound": sound, "faulty": faulty}, provider=provider)
+    found = told(reader)
+    figures = {attributes: value for (name, attributes), value in found.items() if name.endswith("figure")}
+    assert figures == {(("figure", "lag"), ("resource", "sound")): 2.0}
+    assert ("quantum_control.size", (("resource", "faulty"),)) in found
+
+
 def test_a_providers_own_is_left_open(reader, provider):
     controller = stepped()
     with export(controller, provider=provider) as exporter:

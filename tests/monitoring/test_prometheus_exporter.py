@@ -1,12 +1,14 @@
 """The exporter: what is told, to whom, and what is told no more."""
 
 import base64
+import dataclasses
 import gc
 import http.client
 import logging
 import ssl
 from math import inf, nan
 
+import numpy as np
 import pytest
 from core.doubles import Clock, Pool
 from prometheus_client import CollectorRegistry, generate_latest
@@ -150,6 +152,55 @@ class TestPage:
         controller.metrics = {f"figure{i}": float(i) for i in range(MOST_FIGURES + 5)} | {"none": nan}
         collector.add(controller, "a")
         assert len(values(collector.exposition(), "figure")) == MOST_FIGURES
+
+    @pytest.mark.parametrize(
+        "metrics",
+        [
+            None,
+            {"lag": None},
+            {"state": "idle"},
+            {"lag": 10**400},
+            {7: "idle"},
+            {"throughput": None},
+            {"wait_seconds": "long"},
+        ],
+        ids=repr,
+    )
+    def test_what_is_no_number_keeps_nobody_else_from_being_told(self, collector, metrics):
+        pool, sound = Pool(10, 8.0), stepped()
+        sound.metrics = {"lag": 2.0}
+        faulty = stepped(pool)
+        pool.metrics = metrics
+        faulty._clock.tick()
+        faulty.optimize()
+        collector.add(sound, "sound")
+        collector.add(faulty, "faulty")
+        registry = CollectorRegistry()
+        registry.register(collector)
+        page = collector.exposition()
+        assert page == generate_latest(registry)
+        assert values(page, "figure") == {("lag", "sound"): 2.0}
+        for name in ("steps_total", "size"):
+            assert set(values(page, name)) == {("sound",), ("faulty",)}
+        assert values(page, "demand")[("sound",)] == pytest.approx(8.0)
+
+    def test_numbers_of_numpy_are_numbers(self, collector):
+        pool = Pool(10, 8.0)
+        pool.metrics = {"lag": np.float32(0.5), "parts": np.int64(3), "throughput": np.float32(2.5)}
+        controller = stepped(pool)
+        collector.add(controller, "a")
+        page = collector.exposition()
+        assert values(page, "figure") == {("lag", "a"): 0.5, ("parts", "a"): 3.0}
+        assert values(page, "throughput_per_second") == {("a",): 2.5}
+
+    def test_a_law_that_says_no_setpoint_keeps_nobody_else_from_being_told(self, collector):
+        sound, odd = stepped(), stepped()
+        odd.decisions[-1] = dataclasses.replace(odd.decisions[-1], setpoint=None)
+        collector.add(sound, "sound")
+        collector.add(odd, "odd")
+        page = collector.exposition()
+        assert set(values(page, "setpoint")) == {("sound",)}
+        assert set(values(page, "force_per_second")) == {("sound",), ("odd",)}
 
     def test_before_the_first_step_there_is_nothing_to_tell(self, collector):
         collector.add(stepped(steps=0), "a")
