@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, nan
 from numbers import Real
 from operator import attrgetter, itemgetter
@@ -230,6 +230,25 @@ class Exported:
             raise ConfigError(f"a controller is exported as {name!r} already; give each a name of its own")
         self._controllers[name] = ref(controller), kind, active
         return name
+
+    def add_all(
+        self, controllers: Iterable[QuantumController], named: Mapping[str, QuantumController]
+    ) -> None:
+        """Export `controllers` under names of their kinds, and those in `named`; all of them, or none.
+
+        Raises
+        ------
+        ConfigError
+            As `add`.
+        """
+        added: list[str] = []
+        try:  # what was added before an error is in the list
+            added.extend(self.add(controller) for controller in controllers)
+            added.extend(self.add(controller, name) for name, controller in named.items())
+        except BaseException:
+            for name in added:
+                self.remove(name)
+            raise
 
     def remove(self, name: str) -> None:
         """Export it no more; nothing happens if it is not exported."""

@@ -150,15 +150,16 @@ def export(
     Raises
     ------
     ConfigError
-        The port is taken, or a parameter is wrong; nothing listens.
+        The port is taken, a parameter is wrong, or two would have one name; nothing listens.
     """
     if (user is None) != (password is None):
         raise ConfigError("the exporter needs user and password, or neither")
     secret = None if password is None else Secret("password", password)
     server = PageServer(address, port, certificate=certificate, key=key, user=user, password=secret)
-    exporter = Exporter(server)
-    for controller in controllers:
-        exporter.add(controller)
-    for name, controller in (named or {}).items():
-        exporter.add(controller, name)
+    try:
+        exporter = Exporter(server)
+        exporter.add_all(controllers, named or {})
+    except BaseException:
+        server.close()
+        raise
     return exporter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 
 import pytest
 from core.doubles import Clock, Pool
@@ -131,6 +132,14 @@ def test_a_second_call_for_a_provider_adds_to_the_first(reader, provider):
     assert {dict(attributes)["resource"] for _, attributes in told(reader)} == {"first", "second"}
 
 
+def test_where_two_would_have_one_name_a_provider_has_what_it_had_before(reader, provider):
+    first, second, third = stepped(), stepped(), stepped()
+    export(named={"first": first}, provider=provider)
+    with pytest.raises(ConfigError, match="'first' already"):
+        export(second, named={"first": third}, provider=provider)
+    assert {dict(attributes)["resource"] for _, attributes in told(reader)} == {"first"}
+
+
 @pytest.fixture
 def receiver():
     with Receiver() as receiver:
@@ -162,6 +171,14 @@ def test_what_is_left_is_sent_at_the_end(receiver):
     exporter.close()
     assert receiver.values("quantum_control.steps") == {(("resource", "mail"),): 3.0}
     exporter.close()
+
+
+def test_where_two_would_have_one_name_nothing_goes_on_pushing(receiver):
+    first, second = stepped(), stepped()
+    with pytest.raises(ConfigError, match="'Pool' already"):
+        export(first, named={"Pool": second}, endpoint=receiver.endpoint, every=3600.0)
+    assert not [each for each in threading.enumerate() if each.name.startswith("Otel")]
+    assert not receiver.requests
 
 
 def test_the_environment_may_name_the_service(receiver, monkeypatch):

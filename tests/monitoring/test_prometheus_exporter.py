@@ -6,6 +6,7 @@ import gc
 import http.client
 import logging
 import ssl
+import threading
 from math import inf, nan
 
 import numpy as np
@@ -19,6 +20,7 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.physics import Objective
 from quantum_control.core.watch import ObjectiveWatch
 from quantum_control.monitoring.families import MOST_FIGURES
+from quantum_control.monitoring.listener import Listener
 from quantum_control.monitoring.prometheus import ControllerCollector, export
 
 
@@ -267,6 +269,29 @@ class TestServing:
     def test_a_port_that_is_taken_is_told(self):
         with export(port=0) as exporter, pytest.raises(ConfigError, match="nothing can be served at"):
             export(port=int(exporter.url.split(":")[2].split("/")[0]))
+
+    @pytest.mark.parametrize("port", [-1, 70_000])
+    def test_a_port_that_cannot_be_is_told(self, port):
+        with pytest.raises(ConfigError, match="nothing can be served at"):
+            export(port=port)
+
+    def test_where_two_would_have_one_name_nothing_goes_on_listening(self):
+        first, second = stepped(), stepped()
+        with pytest.raises(ConfigError, match="'Pool' already"):
+            export(first, named={"Pool": second}, port=0)
+        assert not [each for each in threading.enumerate() if each.name == "quantum_control pages"]
+
+    def test_without_a_thread_nothing_goes_on_listening(self, monkeypatch):
+        def none_left(thread):
+            raise RuntimeError("can't start new thread")
+
+        listening = []
+        bind = Listener.server_bind
+        monkeypatch.setattr(Listener, "server_bind", lambda self: (listening.append(self), bind(self)))
+        monkeypatch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="can't start"):
+            export(port=0)
+        assert [each.fileno() for each in listening] == [-1]
 
     def test_a_password_keeps_others_out(self, tmp_path):
         file = tmp_path / "password"
