@@ -51,6 +51,9 @@ MINUTE = 60.0
 STEERED = {"connections": "sessions", "loadbalancer": "web", "buffer": "uplink", "memory": "heap"}
 """What the daemon steers, by its type."""
 
+NOT_HERE = {"buffer": {"Bytes"}}
+"""Panels without data here: of socket buffers, where a queue is steered."""
+
 HANDED_BACK = "faulty"
 """A plug-in's resource that fails while the test watches."""
 
@@ -198,7 +201,7 @@ def test_every_panel_has_data(fleet, boards, name):
     asked = [
         (panel["title"], filled(target["expr"], chosen))
         for panel in board["panels"]
-        if panel["type"] != "row"
+        if panel["type"] != "row" and panel["title"] not in NOT_HERE.get(name, ())
         for target in panel["targets"]
     ]
     assert len(asked) > 10
