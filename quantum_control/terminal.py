@@ -43,14 +43,15 @@ def examples(*lines: str) -> str:
 
 def print_json(value: object) -> None:
     """Print for programs; what is no number (a nan) is null, as JSON has none."""
-    click.echo(json.dumps(_plain(value), indent=2, default=str))
+    click.echo(json.dumps(plain(value), indent=2, default=str))
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Make what JSON can hold of it: null for a nan or an infinity, text for keys."""
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value

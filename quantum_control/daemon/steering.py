@@ -231,7 +231,7 @@ class Steering:
             links=(checked.frozen, *links),
         )
         for exporter in around.exporters:
-            exporter.add(self._controller, self.name, section.kind)
+            exporter.add(self._controller, self.name, section.kind, active=self.mode is Mode.ACTIVE)
 
     def _links(self, read_back: ReadBack) -> tuple[Link, ...]:
         """The chain behind the guard, in the order in which it acts: whoever is last has the last word."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 
 import click
@@ -19,7 +19,7 @@ from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.daemon.control import ask
 from quantum_control.daemon.ctl import SOCKET
 from quantum_control.daemon.standing import TROUBLE, Status, ordered, troubled, why
-from quantum_control.terminal import examples
+from quantum_control.terminal import examples, plain
 
 NONE = "-"
 """Where there is no figure."""
@@ -33,6 +33,9 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 LONGEST = 99_999
 """Sizes beyond are written with a prefix where there is little room."""
+
+LONGEST_WAIT = 86_400.0
+"""Seconds from one to the next: a day."""
 
 STYLES = dict.fromkeys(TROUBLE, "bold red") | {"paused": "yellow"}
 """Of the states that come first."""
@@ -52,7 +55,7 @@ FRAME = 5
 )
 @click.option(
     "--every",
-    type=click.FloatRange(0.1),
+    type=click.FloatRange(0.1, LONGEST_WAIT),
     default=2.0,
     show_default=True,
     help="Seconds from one to the next.",
@@ -65,6 +68,8 @@ FRAME = 5
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array a time, in a line.")
 def command(socket: Path, every: float, count: int | None, as_json: bool) -> None:
     """Watch the resources of the running daemon: size, demand, force, and why."""
+    if isnan(every):  # which is in every range
+        raise ConfigError("--every nan: give a number of seconds")
     console = Console()
     live = console.is_terminal and not as_json
     times = count if count is not None else 0 if live else 1
@@ -153,7 +158,7 @@ def _room(console: Console) -> int:
 
 
 def _print(found: Sequence[Status], as_json: bool) -> None:
-    click.echo(json.dumps(found) if as_json else "\n".join(lines(found)))
+    click.echo(json.dumps(plain(found)) if as_json else "\n".join(lines(found)))
 
 
 def _number(each: Status, name: str, *, short: bool = False) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, nan
+from numbers import Real
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 from weakref import ref
@@ -34,6 +35,8 @@ class Seen(NamedTuple):
     kind: str
     decision: Decision
     state: ResourceState | None
+    active: bool
+    """Whether its size is set; else size and demand may be those of a twin."""
 
 
 class Family(NamedTuple):
@@ -49,10 +52,35 @@ class Family(NamedTuple):
     labels: tuple[str, ...] = ()
     """Beside `resource`, in alphabetical order."""
 
+    def told(self, seen: Seen) -> float | Labelled:
+        """What `read` returns, as floats; nan for what is no real number, or cannot be read.
+
+        An adapter or a law of somebody else may say anything, which is no reason
+        to tell nothing of the other resources.
+        """
+        try:
+            found: object = self.read(seen)
+            if type(found) is float:  # most of the page: not a call more than it needs
+                return found
+            if isinstance(found, dict):
+                return {labels: _real(value) for labels, value in found.items()}
+        except Exception:  # noqa: BLE001 - see above; the controller counts and logs its failures
+            return nan
+        return _real(found)
+
     @property
     def sample_name(self) -> str:
         """Name of the series in Prometheus."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+def _real(value: object) -> float:
+    if not isinstance(value, (float, int, Real)):  # Real is numpy's too, and takes its time
+        return nan
+    try:
+        return float(value)
+    except OverflowError:
+        return nan
 
 
 def _of_state(field: str) -> Callable[[Seen], float]:
@@ -68,7 +96,7 @@ def _info(seen: Seen) -> Labelled:
     physics, resource = seen.controller.physics, seen.controller.resource
     # A law that selects or tunes others says which one it is at the moment.
     in_use = getattr(physics, "law", physics)
-    return {(in_use.name, physics.name, seen.kind, resource.unit): 1.0}
+    return {(str(in_use.name), str(physics.name), seen.kind, str(resource.unit)): 1.0}
 
 
 def _outcomes(seen: Seen) -> Labelled:
@@ -94,7 +122,7 @@ def _roll_backs(seen: Seen) -> Labelled:
 
 def _figures(seen: Seen) -> Labelled:
     own = [item for item in seen.controller.metrics.items() if item[0] not in TOLD]
-    return {(name,): value for name, value in own[:MOST_FIGURES]}
+    return {(str(name),): value for name, value in own[:MOST_FIGURES]}
 
 
 FAMILIES: tuple[Family, ...] = tuple(
@@ -160,6 +188,9 @@ FAMILIES: tuple[Family, ...] = tuple(
         ("running", "gauge", "", (), "1 while the loop runs by itself.", lambda s: s.controller.running),
         ("suspended", "gauge", "", (), "1 while the resource is handed back after failures.",
          lambda s: s.controller.suspended),
+        ("active", "gauge", "", (),
+         "1 where the size is set; 0 where sizes and demand are a twin's (shadow), or are only looked at.",
+         lambda s: s.active),
     )
 )  # fmt: skip
 """All that is exported, in the order of the page."""
@@ -169,27 +200,55 @@ class Exported:
     """Controllers under the names by which they are told; none is kept alive."""
 
     def __init__(self) -> None:
-        self._controllers: dict[str, tuple[ref[QuantumController], str]] = {}
+        self._controllers: dict[str, tuple[ref[QuantumController], str, bool]] = {}
 
-    def add(self, controller: QuantumController, name: str | None = None, kind: str | None = None) -> str:
+    def add(
+        self,
+        controller: QuantumController,
+        name: str | None = None,
+        kind: str | None = None,
+        *,
+        active: bool = True,
+    ) -> str:
         """Export `controller` under `name`, by default its kind, numbered; return the name.
 
-        The `kind` is the label `type`, by default the type of the resource.
+        The `kind` is the label `type`, by default the type of the resource. Not
+        `active` is one that steers a twin, or nothing: its figures are not those
+        of the resource, and most alerts are not for it.
 
         Raises
         ------
         ConfigError
             Another controller is exported under this name.
         """
-        taken = {each for each, (held, _) in list(self._controllers.items()) if held() is not None}
+        taken = {each for each, (held, *_) in list(self._controllers.items()) if held() is not None}
         kind = kind or type(controller.resource).__name__
         if name is None:
             numbered = (kind if n == 1 else f"{kind}-{n}" for n in range(1, len(taken) + 2))
             name = next(each for each in numbered if each not in taken)
         elif name in taken:
             raise ConfigError(f"a controller is exported as {name!r} already; give each a name of its own")
-        self._controllers[name] = ref(controller), kind
+        self._controllers[name] = ref(controller), kind, active
         return name
+
+    def add_all(
+        self, controllers: Iterable[QuantumController], named: Mapping[str, QuantumController]
+    ) -> None:
+        """Export `controllers` under names of their kinds, and those in `named`; all of them, or none.
+
+        Raises
+        ------
+        ConfigError
+            As `add`.
+        """
+        added: list[str] = []
+        try:  # what was added before an error is in the list
+            added.extend(self.add(controller) for controller in controllers)
+            added.extend(self.add(controller, name) for name, controller in named.items())
+        except BaseException:
+            for name in added:
+                self.remove(name)
+            raise
 
     def remove(self, name: str) -> None:
         """Export it no more; nothing happens if it is not exported."""
@@ -198,12 +257,12 @@ class Exported:
     def seen(self) -> list[tuple[str, Seen]]:
         """Look at each controller once, so that what is told of it belongs together."""
         seen = []
-        for name, (held, kind) in sorted(self._controllers.items(), key=itemgetter(0)):
+        for name, (held, kind, active) in sorted(self._controllers.items(), key=itemgetter(0)):
             controller = held()
             if controller is None:
-                if self._controllers.get(name, (None, ""))[0] is held:  # and not the next of this name
+                if self._controllers.get(name, (None,))[0] is held:  # and not the next of this name
                     self._controllers.pop(name, None)
             elif controller.decisions:
                 decision = controller.decisions[-1]
-                seen.append((name, Seen(controller, kind, decision, decision.state)))
+                seen.append((name, Seen(controller, kind, decision, decision.state, active)))
         return seen

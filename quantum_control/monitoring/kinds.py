@@ -102,23 +102,35 @@ def _own(title: str, text: str, unit: str, *figures: str) -> Panel:
 
 KINDS: dict[str, Page] = {
     kind: Page(
-        f"quantum-control-{kind}", f"quantum_control: {title}", text, _rows(panels), types=(front, kind)
+        f"quantum-control-{kind}",
+        f"quantum_control: {title}",
+        text,
+        _rows(panels),
+        types=types,
     )
-    for kind, front, title, text, panels in (
+    for kind, types, title, text, panels in (
         (
             "threads",
-            "ThreadPoolResource",
-            "thread pools",
-            "Threads, what waits for them, and for how long.",
+            ("ThreadPoolResource", "threads", "GunicornResource", "gunicorn"),
+            "thread pools and workers",
+            "Threads, or the workers of a gunicorn, what waits for them, and for how long.",
             (
                 _rates("throughput", "errors"),
                 _seconds("Mean wait for a thread, and mean time of a task.", "wait", "service"),
-                _own("Threads", "Busy, there, and tasks in line.", "short", "busy", "threads", "queue_depth"),
+                _own(
+                    "Threads or workers",
+                    "Busy, there, and tasks or connections in line.",
+                    "short",
+                    "busy",
+                    "threads",
+                    "workers",
+                    "queue_depth",
+                ),
             ),
         ),
         (
             "connections",
-            "ConnectionPoolResource",
+            ("ConnectionPoolResource", "connections"),
             "connection pools",
             "Connections, clients in line, and how long they wait.",
             (
@@ -136,7 +148,7 @@ KINDS: dict[str, Page] = {
         ),
         (
             "loadbalancer",
-            "LoadBalancerResource",
+            ("LoadBalancerResource", "loadbalancer"),
             "load balancers",
             "Back ends, their weights and how they answer.",
             (
@@ -150,26 +162,20 @@ KINDS: dict[str, Page] = {
         ),
         (
             "buffer",
-            "BufferResource",
+            ("BufferResource", "buffer"),
             "buffers",
             "Queue limits and socket buffers: what is queued, lost and how long it takes to drain.",
             (
                 _rates("drops"),
                 _seconds("Mean time in the queue.", "wait"),
                 _own("Draining", "Per second, in the unit of the limit.", "short", "sent", "drain_rate"),
-                _own(
-                    "Bytes",
-                    "Backlog, or what connections need and hold.",
-                    "bytes",
-                    "queue_depth",
-                    "needed_bytes",
-                    "held_bytes",
-                ),
+                _own("Waiting", "In the queue, in the unit of the limit.", "short", "queue_depth"),
+                _own("Bytes", "What connections need and hold.", "bytes", "needed_bytes", "held_bytes"),
             ),
         ),
         (
             "memory",
-            "MemoryResource",
+            ("MemoryResource", "memory"),
             "memory",
             "Heaps and cgroups: what lives, what it costs to collect or to fetch again.",
             (
@@ -196,4 +202,4 @@ KINDS: dict[str, Page] = {
         ),
     )
 }
-"""The dashboard of each type of resource."""
+"""The dashboard of each type of resource, and of others that have the same figures."""

@@ -65,11 +65,11 @@ class OpenTelemetryExporter(Exported):
     def _observer(self, family: Family) -> Callable[[CallbackOptions], Iterator[Observation]]:
         def observe(_: CallbackOptions) -> Iterator[Observation]:
             for name, each in self.seen():
-                told = family.read(each)
-                for labels, value in {(): told}.items() if isinstance(told, (float, int)) else told.items():
+                told = family.told(each)
+                for labels, value in ({(): told} if isinstance(told, float) else told).items():
                     if value == value:
                         attributes = {"resource": name, **dict(zip(family.labels, labels, strict=True))}
-                        yield Observation(float(value), attributes)
+                        yield Observation(value, attributes)
 
         return observe
 
@@ -123,17 +123,19 @@ def export(
     Raises
     ------
     ConfigError
-        A parameter is wrong; nothing is sent.
+        A parameter is wrong, or two would have one name; nothing is sent.
     """
     if provider is None:
         exporter = _pushed(endpoint, every)
     else:
         exporter = _EXPORTERS.get(provider) or OpenTelemetryExporter(provider)
         _EXPORTERS[provider] = exporter
-    for controller in controllers:
-        exporter.add(controller)
-    for name, controller in (named or {}).items():
-        exporter.add(controller, name)
+    try:
+        exporter.add_all(controllers, named or {})
+    except BaseException:
+        if provider is None:
+            exporter.close()
+        raise
     return exporter
 
 
@@ -142,15 +144,15 @@ def _pushed(endpoint: str, every: float) -> OpenTelemetryExporter:
         raise ConfigError(f"endpoint: {fault}")
     if not 0.1 <= every < 86_400.0:
         raise ConfigError(f"every={every!r}: seconds between two pushes, from 0.1 to a day")
-    reader = PeriodicExportingMetricReader(
+    origin = Origin.create()
+    if str(origin.attributes[SERVICE_NAME]).startswith("unknown_service"):  # the environment says none
+        origin = origin.merge(Origin({SERVICE_NAME: "quantum_control"}))
+    reader = PeriodicExportingMetricReader(  # has a thread from here on
         OTLPMetricExporter(endpoint.rstrip("/") + PATH, timeout=SEND_SECONDS),
         export_interval_millis=every * 1e3,
         export_timeout_millis=SEND_SECONDS * 1e3,
         cardinality_limits={ObservableCounter: MOST_SERIES, ObservableGauge: MOST_SERIES},
     )
-    origin = Origin.create()
-    if str(origin.attributes[SERVICE_NAME]).startswith("unknown_service"):  # the environment says none
-        origin = origin.merge(Origin({SERVICE_NAME: "quantum_control"}))
     provider = OwnProvider([reader], resource=origin, shutdown_on_exit=False)
     exporter = OpenTelemetryExporter(provider, lambda: provider.shutdown(END_SECONDS * 1e3))
     atexit.register(exporter.close)

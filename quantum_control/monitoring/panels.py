@@ -71,6 +71,9 @@ def number(title: str, text: str, expression: str, unit: str = "short") -> Panel
     return Panel(title, text, unit, (Query(expression, ""),), Draw.NUMBER, width=4)
 
 
+NOT_SET = f"on (job, instance, resource) {of('active')} == 0"
+"""Behind `unless`: resources in shadow or only observed, whose figures are a twin's, or change nothing."""
+
 SAVED = f"1 - {rate('cost')} / ({rate('cost_at_original')} > 0)"
 """Relative saving against the size found at the start; no value where that would have cost nothing."""
 
@@ -139,6 +142,7 @@ TABLE = Panel(
             ("demand", "demand", ""),
             ("backlog", "backlog", ""),
             ("force_per_second", "force", ""),
+            ("active", "active", ""),
             ("suspended", "handed back", ""),
             ("saving_ratio", "saving", ""),
             ("resource_info", "info", ", model, type, unit"),
@@ -160,12 +164,14 @@ OVERVIEW = Page(
                 number(
                     "Handed back",
                     "After too many failures: the original size is in force.",
-                    f"sum({of('suspended')})",
+                    f"sum({of('suspended')} unless {NOT_SET}) or vector(0)",
                 ),
                 number(
                     "Changes per minute",
-                    "Of all resources.",
-                    "60 * sum({})".format(rate("decisions", 'outcome="changed"')),
+                    "Of all resources whose size is set.",
+                    "60 * sum({} unless {}) or vector(0)".format(
+                        rate("decisions", 'outcome="changed"'), NOT_SET
+                    ),
                 ),
                 number(
                     "Failures per minute",
@@ -174,15 +180,15 @@ OVERVIEW = Page(
                 ),
                 number(
                     "Mean saving",
-                    "Over the resources, estimated; see the panel below.",
-                    f"avg({SAVED})",
+                    "Over the resources whose size is set, estimated; see the panel below.",
+                    f"avg({SAVED} unless {NOT_SET})",
                     "percentunit",
                 ),
                 number(
                     "Short of room",
                     "Resources at their upper bound whose demand is more.",
-                    f"count(({of('size')} >= {of('size_maximum')}) and ({of('demand')} > {of('size')}))"
-                    " or vector(0)",
+                    f"count(({of('size')} >= {of('size_maximum')}) and ({of('demand')} > {of('size')})"
+                    f" unless {NOT_SET}) or vector(0)",
                 ),
             ),
         ),

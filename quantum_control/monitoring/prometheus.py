@@ -11,7 +11,7 @@ from typing import Self
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.secret import Secret
-from quantum_control.monitoring.families import FAMILIES, Exported, Labelled
+from quantum_control.monitoring.families import FAMILIES, Exported
 from quantum_control.monitoring.serving import LOOPBACK, Answer, PageServer
 
 try:
@@ -25,9 +25,6 @@ except ImportError as error:
 PATH = "/metrics"
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-EXACT = 10**15
-"""Below it a whole number is written as a float is."""
 
 PORT = 9464
 """The port at which exporters of instrumented programs are usually found."""
@@ -45,10 +42,11 @@ class ControllerCollector(Exported, Collector):
         for family in FAMILIES:
             metric = Metric(family.name, family.text, family.kind)
             for name, each in seen:
-                for labels, value in _labelled(family.read(each)).items():
+                told = family.told(each)
+                for labels, value in ({(): told} if isinstance(told, float) else told).items():
                     if value == value:
-                        told = {"resource": name, **dict(zip(family.labels, labels, strict=True))}
-                        metric.add_sample(family.sample_name, told, value)
+                        named = {"resource": name, **dict(zip(family.labels, labels, strict=True))}
+                        metric.add_sample(family.sample_name, named, value)
             yield metric
 
     def exposition(self) -> bytes:
@@ -56,16 +54,15 @@ class ControllerCollector(Exported, Collector):
         seen = [(_escaped(name), each) for name, each in self.seen()]
         lines = []
         for family in FAMILIES:
-            title, read = family.sample_name, family.read
+            title, tell = family.sample_name, family.told
             lines.append(f"# HELP {title} {family.text}\n# TYPE {title} {family.kind}\n")
             start = f'{title}{{resource="'
             around: dict[tuple[str, ...], tuple[str, str]] = {}
             for name, each in seen:
-                told = read(each)
-                if isinstance(told, (float, int)):  # most of the page: not a call more than it needs
+                told = tell(each)
+                if isinstance(told, float):
                     if told == told:
-                        plain = told.__class__ is float and -inf < told < inf
-                        lines.append(f'{start}{name}"}} {repr(told) if plain else _number(told)}\n')
+                        lines.append(f'{start}{name}"}} {_number(told)}\n')
                     continue
                 for labels, value in told.items():
                     if value == value:
@@ -84,15 +81,9 @@ def _around(title: str, names: Sequence[str], values: Sequence[str]) -> tuple[st
     return f'{title}{{{before}resource="', f'"{after}}}'
 
 
-def _labelled(told: float | Labelled) -> Labelled:
-    return {(): told} if isinstance(told, (float, int)) else told
-
-
 def _number(value: float) -> str:
-    if isinstance(value, int) and -EXACT < value < EXACT and not isinstance(value, bool):
-        return f"{value}.0"
     if -inf < value < inf:
-        return repr(float(value))
+        return repr(value)
     return "+Inf" if value > 0 else "-Inf"
 
 
@@ -159,15 +150,16 @@ def export(
     Raises
     ------
     ConfigError
-        The port is taken, or a parameter is wrong; nothing listens.
+        The port is taken, a parameter is wrong, or two would have one name; nothing listens.
     """
     if (user is None) != (password is None):
         raise ConfigError("the exporter needs user and password, or neither")
     secret = None if password is None else Secret("password", password)
     server = PageServer(address, port, certificate=certificate, key=key, user=user, password=secret)
-    exporter = Exporter(server)
-    for controller in controllers:
-        exporter.add(controller)
-    for name, controller in (named or {}).items():
-        exporter.add(controller, name)
+    try:
+        exporter = Exporter(server)
+        exporter.add_all(controllers, named or {})
+    except BaseException:
+        server.close()
+        raise
     return exporter

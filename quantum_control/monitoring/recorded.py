@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import nan
@@ -55,7 +56,7 @@ def course_of_csv(path: Path) -> Course:
             else path.open(encoding="utf-8", newline="") as file
         ):
             rows = list(csv.reader(file))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:  # gzip's too: cut off, or damaged
         raise ConfigError(f"history {str(path)!r} cannot be read: {error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"history {str(path)!r} is not a CSV file: {error}") from error

@@ -114,7 +114,7 @@ class PageServer:
         self._may_read = _permission(user, password)
         try:
             self._server = Listener(address, port, context)
-        except OSError as error:
+        except (OSError, OverflowError, UnicodeError) as error:  # no such port, or no name of a host
             raise ConfigError(f"nothing can be served at {address}:{port}: {error}") from error
         shown = f"[{address}]" if ":" in address else address
         scheme = "http" if context is None else "https"
@@ -175,8 +175,9 @@ class PageServer:
                 """Log nothing: that somebody looks is no event."""
 
         self._server.RequestHandlerClass = Handler
-        self._thread = threading.Thread(target=self._server.serve, name="quantum_control pages", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._server.serve, name="quantum_control pages", daemon=True)
+        thread.start()
+        self._thread = thread  # one that could not be started is none to wait for
 
     def close(self) -> None:
         """Close the port."""

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from math import inf, isfinite
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -267,7 +268,10 @@ def _number(name: str, value: object) -> float:
 
 def _is_loopback(address: str) -> bool:
     host = urlsplit(address).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, which may be anybody's: also one that begins with 127
 
 
 def _marked(expression: str, mark: str) -> str:

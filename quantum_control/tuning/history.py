@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
@@ -34,14 +35,14 @@ def read_flow(path: str | Path) -> Array:
     Raises
     ------
     ConfigError
-        The file or a column is missing, a value is no number of 0 or more
-        (with its line), or there are too few.
+        The file or a column is missing, it cannot be unpacked, a value is no
+        number of 0 or more (with its line), or there are too few.
     """
     path = Path(path)
     try:
         with _open(path) as file:
             rows = list(_rows(csv.reader(file), path))
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:  # gzip's too: cut off, or damaged
         raise ConfigError(f"history {str(path)!r} cannot be read: {error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"history {str(path)!r} is not a CSV file: {error}") from error

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from daemons import Place, wait_for
 from rich.console import Console
 
-from quantum_control.core.errors import LifecycleError
+from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.daemon import top
 from quantum_control.daemon.control import ControlSocket
 
@@ -81,6 +81,21 @@ class TestLines:
         answers.append(status())
         done = run(socket, "--json", "--count", "2", "--every", "0.1")
         assert [json.loads(line) for line in done.output.splitlines()] == [[status()]] * 2
+
+    def test_json_has_null_where_a_figure_is_no_number(self, served):
+        socket, answers = served
+        answers.append(status(wanted=float("nan"), demand=float("inf")))
+        line = run(socket, "--json").output
+        (told,) = json.loads(line, parse_constant=pytest.fail)
+        assert (told["wanted"], told["demand"], told["size"]) == (None, None, 10)
+
+    @pytest.mark.parametrize("every", ["nan", "inf", "0", "1e9"])
+    def test_a_time_that_cannot_be_waited_is_refused(self, served, every):
+        done = run(served[0], "--count", "2", "--every", every)
+        told = done.output if isinstance(done.exception, SystemExit) else str(done.exception)
+        assert done.exit_code
+        assert isinstance(done.exception, SystemExit | ConfigError)
+        assert "--every" in told
 
     def test_where_no_daemon_answers_it_is_told(self, tmp_path):
         with pytest.raises(LifecycleError, match="Is the daemon running"):

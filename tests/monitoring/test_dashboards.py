@@ -91,10 +91,20 @@ class TestNames:
         assert len(asked) > 10
         assert asked - told - {"weight"} == set()  # "weight" is put together with a back end's name
 
-    def test_there_is_one_for_each_type_of_resource(self):
-        types = {name: load("resources", name).__name__ for name in names("resources")}
-        assert {name: page.types[0] for name, page in KINDS.items()} == {name: types[name] for name in KINDS}
-        assert set(KINDS) == set(types) & {"threads", "connections", "loadbalancer", "buffer", "memory"}
+    def test_each_type_of_resource_is_on_one(self):
+        found = {name: load("resources", name) for name in names("resources")}
+        ours = {name: each for name, each in found.items() if each.__module__.startswith("quantum_control.")}
+        shown = [each for page in KINDS.values() for each in page.types]
+        assert sorted(shown) == sorted([*ours, *(each.__name__ for each in ours.values())])
+
+    def test_what_is_drawn_in_bytes_is_bytes(self, boards):
+        for board in boards.values():
+            for panel in panels(board):
+                if panel["fieldConfig"]["defaults"]["unit"] != "bytes":
+                    continue
+                asked = " ".join(target["expr"] for target in panel["targets"])
+                (figures,) = re.findall(r'figure=~"([^"]+)"', asked)
+                assert all(each.endswith("_bytes") for each in figures.split("|")), panel["title"]
 
 
 class TestLayout:

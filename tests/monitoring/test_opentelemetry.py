@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 
 import pytest
 from core.doubles import Clock, Pool
@@ -104,6 +105,16 @@ def test_what_is_not_known_is_left_out(reader, provider):
     assert not [name for name, _ in told(reader) if name == "quantum_control.wait_seconds"]
 
 
+def test_what_is_no_number_keeps_nobody_else_from_being_told(reader, provider):
+    sound, faulty = stepped(), stepped()
+    sound.metrics, faulty.metrics = {"lag": 2.0}, {"lag": "long"}
+    export(named={"sound": sound, "faulty": faulty}, provider=provider)
+    found = told(reader)
+    figures = {attributes: value for (name, attributes), value in found.items() if name.endswith("figure")}
+    assert figures == {(("figure", "lag"), ("resource", "sound")): 2.0}
+    assert ("quantum_control.size", (("resource", "faulty"),)) in found
+
+
 def test_a_providers_own_is_left_open(reader, provider):
     controller = stepped()
     with export(controller, provider=provider) as exporter:
@@ -119,6 +130,14 @@ def test_a_second_call_for_a_provider_adds_to_the_first(reader, provider):
     export(named={"first": first}, provider=provider)
     export(named={"second": second}, provider=provider)
     assert {dict(attributes)["resource"] for _, attributes in told(reader)} == {"first", "second"}
+
+
+def test_where_two_would_have_one_name_a_provider_has_what_it_had_before(reader, provider):
+    first, second, third = stepped(), stepped(), stepped()
+    export(named={"first": first}, provider=provider)
+    with pytest.raises(ConfigError, match="'first' already"):
+        export(second, named={"first": third}, provider=provider)
+    assert {dict(attributes)["resource"] for _, attributes in told(reader)} == {"first"}
 
 
 @pytest.fixture
@@ -152,6 +171,14 @@ def test_what_is_left_is_sent_at_the_end(receiver):
     exporter.close()
     assert receiver.values("quantum_control.steps") == {(("resource", "mail"),): 3.0}
     exporter.close()
+
+
+def test_where_two_would_have_one_name_nothing_goes_on_pushing(receiver):
+    first, second = stepped(), stepped()
+    with pytest.raises(ConfigError, match="'Pool' already"):
+        export(first, named={"Pool": second}, endpoint=receiver.endpoint, every=3600.0)
+    assert not [each for each in threading.enumerate() if each.name.startswith("Otel")]
+    assert not receiver.requests
 
 
 def test_the_environment_may_name_the_service(receiver, monkeypatch):

@@ -63,11 +63,13 @@ class TestCsv:
         with pytest.raises(ConfigError, match=why):
             course_of_csv(path)
 
-    @pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00", b"no gzip"])
+    @pytest.mark.parametrize(
+        "content", [b"\x1f\x8b\x08\x00", gzip.compress(b"")[:10] + b"\xff" * 20, b"no gzip"]
+    )
     def test_a_damaged_file_is_told(self, tmp_path, content):
         path = tmp_path / "a.csv.gz"
         path.write_bytes(content)
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(ConfigError, match=r"a\.csv\.gz.*cannot be read"):
             course_of_csv(path)
 
 

@@ -1,12 +1,15 @@
 """The exporter: what is told, to whom, and what is told no more."""
 
 import base64
+import dataclasses
 import gc
 import http.client
 import logging
 import ssl
+import threading
 from math import inf, nan
 
+import numpy as np
 import pytest
 from core.doubles import Clock, Pool
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,6 +20,7 @@ from quantum_control.core.errors import ConfigError
 from quantum_control.core.physics import Objective
 from quantum_control.core.watch import ObjectiveWatch
 from quantum_control.monitoring.families import MOST_FIGURES
+from quantum_control.monitoring.listener import Listener
 from quantum_control.monitoring.prometheus import ControllerCollector, export
 
 
@@ -129,6 +133,12 @@ class TestPage:
         registry.register(collector)
         assert collector.exposition() == generate_latest(registry)
 
+    def test_one_that_sets_no_size_is_told_apart(self, collector):
+        controllers = [stepped(), stepped()]
+        collector.add(controllers[0], "a")
+        collector.add(controllers[1], "b", active=False)
+        assert values(collector.exposition(), "active") == {("a",): 1.0, ("b",): 0.0}
+
     def test_no_bound_is_infinite(self, collector):
         collector.add(stepped(Pool(10, 8.0)), "a")
         assert values(collector.exposition(), "size_maximum") == {("a",): inf}
@@ -144,6 +154,55 @@ class TestPage:
         controller.metrics = {f"figure{i}": float(i) for i in range(MOST_FIGURES + 5)} | {"none": nan}
         collector.add(controller, "a")
         assert len(values(collector.exposition(), "figure")) == MOST_FIGURES
+
+    @pytest.mark.parametrize(
+        "metrics",
+        [
+            None,
+            {"lag": None},
+            {"state": "idle"},
+            {"lag": 10**400},
+            {7: "idle"},
+            {"throughput": None},
+            {"wait_seconds": "long"},
+        ],
+        ids=repr,
+    )
+    def test_what_is_no_number_keeps_nobody_else_from_being_told(self, collector, metrics):
+        pool, sound = Pool(10, 8.0), stepped()
+        sound.metrics = {"lag": 2.0}
+        faulty = stepped(pool)
+        pool.metrics = metrics
+        faulty._clock.tick()
+        faulty.optimize()
+        collector.add(sound, "sound")
+        collector.add(faulty, "faulty")
+        registry = CollectorRegistry()
+        registry.register(collector)
+        page = collector.exposition()
+        assert page == generate_latest(registry)
+        assert values(page, "figure") == {("lag", "sound"): 2.0}
+        for name in ("steps_total", "size"):
+            assert set(values(page, name)) == {("sound",), ("faulty",)}
+        assert values(page, "demand")[("sound",)] == pytest.approx(8.0)
+
+    def test_numbers_of_numpy_are_numbers(self, collector):
+        pool = Pool(10, 8.0)
+        pool.metrics = {"lag": np.float32(0.5), "parts": np.int64(3), "throughput": np.float32(2.5)}
+        controller = stepped(pool)
+        collector.add(controller, "a")
+        page = collector.exposition()
+        assert values(page, "figure") == {("lag", "a"): 0.5, ("parts", "a"): 3.0}
+        assert values(page, "throughput_per_second") == {("a",): 2.5}
+
+    def test_a_law_that_says_no_setpoint_keeps_nobody_else_from_being_told(self, collector):
+        sound, odd = stepped(), stepped()
+        odd.decisions[-1] = dataclasses.replace(odd.decisions[-1], setpoint=None)
+        collector.add(sound, "sound")
+        collector.add(odd, "odd")
+        page = collector.exposition()
+        assert set(values(page, "setpoint")) == {("sound",)}
+        assert set(values(page, "force_per_second")) == {("sound",), ("odd",)}
 
     def test_before_the_first_step_there_is_nothing_to_tell(self, collector):
         collector.add(stepped(steps=0), "a")
@@ -211,6 +270,29 @@ class TestServing:
         with export(port=0) as exporter, pytest.raises(ConfigError, match="nothing can be served at"):
             export(port=int(exporter.url.split(":")[2].split("/")[0]))
 
+    @pytest.mark.parametrize("port", [-1, 70_000])
+    def test_a_port_that_cannot_be_is_told(self, port):
+        with pytest.raises(ConfigError, match="nothing can be served at"):
+            export(port=port)
+
+    def test_where_two_would_have_one_name_nothing_goes_on_listening(self):
+        first, second = stepped(), stepped()
+        with pytest.raises(ConfigError, match="'Pool' already"):
+            export(first, named={"Pool": second}, port=0)
+        assert not [each for each in threading.enumerate() if each.name == "quantum_control pages"]
+
+    def test_without_a_thread_nothing_goes_on_listening(self, monkeypatch):
+        def none_left(thread):
+            raise RuntimeError("can't start new thread")
+
+        listening = []
+        bind = Listener.server_bind
+        monkeypatch.setattr(Listener, "server_bind", lambda self: (listening.append(self), bind(self)))
+        monkeypatch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="can't start"):
+            export(port=0)
+        assert [each.fileno() for each in listening] == [-1]
+
     def test_a_password_keeps_others_out(self, tmp_path):
         file = tmp_path / "password"
         file.write_text("open sesame\n")
@@ -237,7 +319,7 @@ class TestServing:
 
     def test_a_page_that_fails_is_told_and_logged(self, caplog):
         with export(port=0) as exporter:
-            exporter._controllers["broken"] = (lambda: object(), "kind")
+            exporter._controllers["broken"] = (lambda: object(), "kind", True)
             with caplog.at_level(logging.ERROR, "quantum_control"):
                 assert get(exporter)[0] == 500
         assert "cannot be made" in caplog.text

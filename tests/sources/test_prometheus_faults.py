@@ -209,10 +209,18 @@ class TestSecrets:
         assert "lines" not in str(told.value).replace("line ends", "")
         assert "ive" not in str(told.value)
 
-    def test_one_is_not_sent_over_the_network_in_the_clear(self, monkeypatch):
+    @pytest.mark.parametrize(
+        "host", ["monitor.example", "127.0.0.1.example.org", "127.example.org", "10.0.0.127", "[fe80::1]"]
+    )
+    def test_one_is_not_sent_over_the_network_in_the_clear(self, monkeypatch, host):
         monkeypatch.setenv("QC_TEST_TOKEN", "abc")
         with pytest.raises(ConfigError, match=r"prometheus\+https"):
-            PrometheusSource("prometheus://monitor.example:9090", token="env:QC_TEST_TOKEN")  # noqa: S106 - a place
+            PrometheusSource(f"prometheus://{host}:9090?token=env:QC_TEST_TOKEN")
+
+    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "[::1]"])
+    def test_one_may_be_sent_to_this_machine_in_the_clear(self, monkeypatch, host):
+        monkeypatch.setenv("QC_TEST_TOKEN", "abc")
+        assert PrometheusSource(f"prometheus://{host}:9090?token=env:QC_TEST_TOKEN").address
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,22 @@ def test_a_missing_history_says_so(tmp_path):
         read_flow(tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(b"count\n" + b"3\n" * 250)[:-12],
+        gzip.compress(b"")[:10] + b"\xff" * 20,
+        b"no gzip",
+    ],
+    ids=["cut off", "damaged", "something else"],
+)
+def test_a_file_that_cannot_be_unpacked_says_so(tmp_path, content):
+    path = tmp_path / "h.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"h\.csv\.gz.*cannot be read"):
+        read_flow(path)
+
+
 def test_the_setting_found_is_cheaper_than_the_default_on_what_it_has_not_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "GENERATIONS", 6)
     flow = LOADS["heavy_tail"].arrivals(1, seed=3, steps=1500)[:, 0]
