@@ -13,7 +13,7 @@ from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError,
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.gunicorn_load import Load, Sight, sight
 from quantum_control.resources.gunicorn_master import Master
-from quantum_control.resources.gunicorn_restore import confirm, find_out
+from quantum_control.resources.gunicorn_restore import begun, confirm, find_out
 from quantum_control.resources.gunicorn_setting import Setting
 from quantum_control.resources.reading import positive_int
 
@@ -31,7 +31,8 @@ class GunicornResource(Resource):
     """Steers how many workers a gunicorn master keeps, by SIGTTIN and SIGTTOU.
 
     Nothing is changed in the application or in gunicorn's configuration: what
-    is measured comes from the kernel.
+    is measured comes from the kernel. A master that is still beginning its
+    workers is waited for, here and when another one is followed.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class GunicornResource(Resource):
         Not exactly one of `process_id` and `pidfile`, bounds that are not
         1 <= min <= max, or a process that is no gunicorn master.
     SensorError
-        There is no such process or file, or it may not be looked at.
+        There is no such process or file, it has no workers, or it may not be looked at.
     """
 
     unit = "workers"
@@ -209,7 +210,7 @@ class GunicornResource(Resource):
             raise SensorError(f"{master} has ended: {error}") from error
         load = Load(master, self._threads, cores)
         # Nothing is taken over of one that cannot be looked at.
-        self._setting = Setting(sight(master).seen)
+        self._setting = Setting(begun(master).seen)
         self._master, self._load, self._cores = master, load, cores
         self._original = self._setting.number
         self._time = self._clock()

@@ -207,6 +207,18 @@ class TestMaster:
         resource.apply_control(3)
         server.comes_to(3)
 
+    def test_one_that_is_still_beginning_its_workers_is_waited_for(self, tmp_path):
+        server = Gunicorn(tmp_path, workers=8)
+        try:
+            with ThreadPoolExecutor(1) as beside:
+                started = beside.submit(server.start)
+                until(lambda: server.pidfile.exists() and server.children(int(server.pidfile.read_text())))
+                resource = GunicornResource(pidfile=str(server.pidfile))
+                started.result()
+            assert resource.snapshot()["workers"] == 8
+        finally:
+            server.stop()
+
 
 class TestRestored:
     def test_by_another_process_also_while_orders_are_on_their_way(self, resource, server):
