@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.gunicorn_load import Sight, sight
+from quantum_control.core.errors import ActuatorError
+from quantum_control.resources.gunicorn_load import sight
 from quantum_control.resources.gunicorn_master import Master
 from quantum_control.resources.gunicorn_setting import Setting
-
-BEGUN_SECONDS = 0.5
-"""Without a further worker, after which a master has begun all of them: it pauses up to 0.1 s between two,
-and more where processors are scarce."""
 
 STILL_SECONDS = 1.0
 """For which the number of workers has to stand still before one that nobody remembers is believed."""
@@ -24,34 +19,6 @@ CONFIRM_SECONDS = 3.0
 """The longest wait for what was ordered to be there."""
 
 POLL_SECONDS = 0.05
-
-
-def begun(master: Master) -> Sight:
-    """Look at a master once it has begun all its workers, which one that has just started does one by one.
-
-    Raises
-    ------
-    SensorError
-        It has ended, may not be looked at, or begins none.
-    """
-    number, since = 0, time.monotonic()
-    while True:
-        there, now = sight(master), time.monotonic()
-        if len(there.seen) > number:
-            number, since = len(there.seen), now
-        # Where workers come and go one is always young: that they become no more is enough there.
-        if now - since > BEGUN_SECONDS or (number and _youngest(there) > BEGUN_SECONDS):
-            break
-        time.sleep(POLL_SECONDS)
-    if not there.seen:
-        raise SensorError(f"{master} has no workers yet")
-    return there
-
-
-def _youngest(there: Sight) -> float:
-    """Seconds since the last of the workers was begun."""
-    began = max((each.started for each in there.crew.workers), default=0)
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
 
 
 def find_out(master: Master, setting: Setting) -> None:
