@@ -86,6 +86,7 @@ class SharedBudget:
         self._sleep = sleep
         self._standing = Standing(lease)
         self._floor = -1  # as last agreed; -1 before this process takes part
+        self._asked = False  # whether the store was ever asked, so that the ledger may know this process
         self._said = (-1, -1)  # wanted and floor of the last exchange
         self._next = -inf  # when to exchange again though nothing has changed
         self._told = False  # whether a loss of contact was logged
@@ -122,11 +123,12 @@ class SharedBudget:
 
     def close(self) -> None:
         """Give everything back; for when nothing is held any more."""
-        if self._floor >= 0:
+        if self._asked:
             try:
                 self._store.update(self._leave)
             except StoreError as error:
                 _log.warning("budget: what this process had returns with its lease: %s", error)
+        self._asked = False
         self._floor, self._said, self._next = -1, (-1, -1), -inf
         self._standing = Standing(self._lease)
         self.name = uuid.uuid4().hex
@@ -136,6 +138,7 @@ class SharedBudget:
         sent = self._clock()
         self._standing.promise(held, floor, sent)
         asks = Member(self._total, floor, wanted, self._weight, self._lease)
+        self._asked = True
         limit = self._store.update(lambda ledger, now: ledger.exchange(self.name, asks, held, now))
         self._standing.granted(limit, floor, sent)
         return limit

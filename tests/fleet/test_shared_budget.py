@@ -122,6 +122,21 @@ def test_a_newcomer_whose_floor_is_not_given_up_leaves_again(store):
     assert list(read(store.text).members) == [one.name]
 
 
+def test_a_newcomer_that_loses_the_store_while_it_waits_leaves_nothing_behind(store):
+    one = member(store)
+    one.claim(20, 1, 0)
+
+    def the_store_goes(_):
+        store.gone = True
+
+    two = SharedBudget(store, 20, lease=LEASE, clock=lambda: store.now, sleep=the_store_goes)
+    with pytest.raises(ActuatorError, match="no answer"):
+        two.claim(10, 10, 0)
+    store.gone = False
+    two.close()
+    assert list(read(store.text).members) == [one.name]
+
+
 def test_who_leaves_gives_back_at_once(store):
     one, two = member(store), member(store)
     one.claim(15, 1, 0)
