@@ -127,7 +127,7 @@ class BudgetSection(_Section):
     string of PostgreSQL, or where one is kept ("env:NAME", "file:PATH"). Not shared if not given."""
     weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     """Part of this process in a shortage, relative to the others that share it."""
-    lease: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 15.0
+    lease: Annotated[float, Field(gt=0.0, le=15.0, allow_inf_nan=False)] = 15.0
     """Seconds without a word after which what this process held goes to the others."""
 
     def budget(self, name: str) -> Budget:

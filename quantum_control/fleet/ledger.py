@@ -30,7 +30,8 @@ two jumps ahead within one lease are allowed for, and clocks may run at rates
 that differ by half.
 
 A ledger that is new (or was lost by its store) gives nothing to newcomers
-until a lease has gone by: whoever held something says so, or has let go of it.
+until the longest lease that there may be has gone by: whoever held something
+says so, or has let go of it but for its floor.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ from dataclasses import dataclass, field
 
 from quantum_control.core.errors import ConfigError
 from quantum_control.core.waterfilling import water_fill
+
+LONGEST = 15.0
+"""Longest lease, s. A new ledger waits for that: it cannot know the leases of a lost one's members."""
 
 FORGOTTEN = 40
 """Leases after which a member's floor is given away: ten minutes at 15 s."""
@@ -133,7 +137,7 @@ class Ledger:
 
     def _advance(self, asks: Member, now: float) -> None:
         if self.opens is None:
-            self.opens, self.seen = self.time + asks.lease, now
+            self.opens, self.seen = self.time + LONGEST, now
         step = QUARTER * min([asks.lease, *(member.lease for member in self.members.values())])
         self.time += min(max(now - self.seen, 0.0), step)
         self.seen = now

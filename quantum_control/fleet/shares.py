@@ -10,7 +10,7 @@ from math import inf
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
 from quantum_control.core.safety import positive_int
-from quantum_control.fleet.ledger import Ledger, Member, Standing
+from quantum_control.fleet.ledger import LONGEST, Ledger, Member, Standing
 from quantum_control.fleet.stores import Store, StoreError
 
 _log = logging.getLogger("quantum_control")
@@ -41,11 +41,11 @@ class SharedBudget:
         Part of this process in a shortage, relative to the others'. Above 0.
     lease
         Seconds without an exchange after which its share, apart from the floor, goes to others. It
-        believes in the share itself for half of that.
+        believes in the share itself for half of that. At most 15.
     overhead
         What the process takes besides: 1 where the store is the PostgreSQL whose connections are shared.
     patience
-        Seconds that a newcomer waits for others to give up its floor; by default two leases.
+        Seconds that a newcomer waits for others to give up its floor; by default 15 and a lease.
 
     Raises
     ------
@@ -68,8 +68,8 @@ class SharedBudget:
         positive_int("total", total)
         if not 0.0 < weight < inf:
             raise ConfigError(f"weight={weight!r}: a number above 0")
-        if not 0.0 < lease < inf:
-            raise ConfigError(f"lease={lease!r}: seconds, a positive number")
+        if not 0.0 < lease <= LONGEST:
+            raise ConfigError(f"lease={lease!r}: seconds, above 0 and at most {LONGEST:g}")
         if not 0 <= overhead < total:
             raise ConfigError(f"overhead={overhead!r}: 0 or more, and less than the total of {total}")
         self.capacity = total - overhead
@@ -81,11 +81,12 @@ class SharedBudget:
         self._weight = weight
         self._lease = lease
         self._overhead = overhead
-        self._patience = 2.0 * lease if patience is None else patience
+        self._patience = LONGEST + lease if patience is None else patience
         self._clock = clock
         self._sleep = sleep
         self._standing = Standing(lease)
         self._floor = -1  # as last agreed; -1 before this process takes part
+        self._asked = False  # whether the store was ever asked, so that the ledger may know this process
         self._said = (-1, -1)  # wanted and floor of the last exchange
         self._next = -inf  # when to exchange again though nothing has changed
         self._told = False  # whether a loss of contact was logged
@@ -122,11 +123,12 @@ class SharedBudget:
 
     def close(self) -> None:
         """Give everything back; for when nothing is held any more."""
-        if self._floor >= 0:
+        if self._asked:
             try:
                 self._store.update(self._leave)
             except StoreError as error:
                 _log.warning("budget: what this process had returns with its lease: %s", error)
+        self._asked = False
         self._floor, self._said, self._next = -1, (-1, -1), -inf
         self._standing = Standing(self._lease)
         self.name = uuid.uuid4().hex
@@ -136,6 +138,7 @@ class SharedBudget:
         sent = self._clock()
         self._standing.promise(held, floor, sent)
         asks = Member(self._total, floor, wanted, self._weight, self._lease)
+        self._asked = True
         limit = self._store.update(lambda ledger, now: ledger.exchange(self.name, asks, held, now))
         self._standing.granted(limit, floor, sent)
         return limit
@@ -156,7 +159,7 @@ class SharedBudget:
             self._exchange(wanted, self._floor + self._overhead, held)
         raise ActuatorError(
             f"budget: no share within {self._patience:g} s: the others hold more than their due and do not"
-            " give it up, or the budget is less than a lease old; try again"
+            f" give it up, or the budget is less than {LONGEST:g} s old; try again"
         )
 
     def _alone(self, floor: int, error: StoreError) -> int:

@@ -134,7 +134,7 @@ class RedisStore:
     """A key of a Redis, changed by WATCH and MULTI.
 
     A Redis that keeps nothing over a restart makes the budget begin anew,
-    which costs newcomers a lease of waiting (`fleet.ledger`); with
+    which costs newcomers 15 s of waiting (`fleet.ledger`); with
     `appendonly yes` and `appendfsync always` nothing is lost.
 
     Parameters

@@ -8,9 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Self
 
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
 from quantum_control.core.resource import Resource, ResourceState
+from quantum_control.resources.gunicorn_found import begun, written
 from quantum_control.resources.gunicorn_load import Load, Sight, sight
 from quantum_control.resources.gunicorn_master import Master
 from quantum_control.resources.gunicorn_restore import confirm, find_out
@@ -31,7 +33,8 @@ class GunicornResource(Resource):
     """Steers how many workers a gunicorn master keeps, by SIGTTIN and SIGTTOU.
 
     Nothing is changed in the application or in gunicorn's configuration: what
-    is measured comes from the kernel.
+    is measured comes from the kernel. A master that is still beginning its
+    workers is waited for, here and when another one is followed.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ class GunicornResource(Resource):
         Not exactly one of `process_id` and `pidfile`, bounds that are not
         1 <= min <= max, or a process that is no gunicorn master.
     SensorError
-        There is no such process or file, or it may not be looked at.
+        There is no such process or file, it has no workers, or it may not be looked at.
     """
 
     unit = "workers"
@@ -77,8 +80,10 @@ class GunicornResource(Resource):
         self._pidfile = pidfile
         self._clock = clock
         self._time = clock()
-        self._ordered = False  # whether a number was ever ordered here
-        pid = _written(pidfile) if pidfile is not None else positive_int("process_id", process_id)
+        self.found_anew = 0
+        """How often another master has come in place of the one before: its number is the original then."""
+        self._unmeasured = False  # whether another one is followed that no measurement has told of yet
+        pid = written(pidfile) if pidfile is not None else positive_int("process_id", process_id)
         self._follow(Master(pid))
         if max_workers is None:
             self.max_size = max(2 * self._cores + 1, self._original, min_workers)
@@ -108,6 +113,7 @@ class GunicornResource(Resource):
         now = self._clock()
         elapsed, self._time = now - self._time, now
         demand = self._load.demand(there, {each.pid for each in staying}, elapsed)
+        self._unmeasured = False
         return ResourceState.from_demand(demand, size=float(self._setting.in_force))
 
     def apply_control(self, new_size: int) -> None:
@@ -122,7 +128,8 @@ class GunicornResource(Resource):
             Not a positive integer.
         SafetyError
             The workers are being replaced, by a reload or by another master, so
-            that their number is not known; nothing was changed.
+            that their number is not known; or the master has come in place of
+            another since the last measurement. Nothing was changed.
         ActuatorError
             The master has ended, may not be signalled, or does not take signals.
         """
@@ -138,6 +145,11 @@ class GunicornResource(Resource):
                 raise SafetyError(
                     f"{self._master} has {len(self._setting.staying)} workers, not {self._setting.number}:"
                     " somebody else has changed that or reloads it; left alone until that has settled"
+                )
+            if self._unmeasured and new_size != self._setting.number:
+                raise SafetyError(
+                    f"{self._master} has come in place of the one that {new_size} was meant for; left alone"
+                    " until it has been measured"
                 )
             self._steer_to(new_size)
         except SensorError as error:
@@ -194,9 +206,11 @@ class GunicornResource(Resource):
         if self._pidfile is not None and not self._master.alive:
             before = self._master
             try:
-                self._follow(Master(_written(self._pidfile)))
+                self._follow(Master(written(self._pidfile)))
             except ConfigError as error:
                 raise SensorError(str(error)) from error
+            self.found_anew += 1
+            self._unmeasured = True
             _log.warning("%s has ended and is followed by %s; going on from there", before, self._master)
         there = sight(self._master)
         self._observe(there)
@@ -209,9 +223,10 @@ class GunicornResource(Resource):
             raise SensorError(f"{master} has ended: {error}") from error
         load = Load(master, self._threads, cores)
         # Nothing is taken over of one that cannot be looked at.
-        self._setting = Setting(sight(master).seen)
+        self._setting = Setting(begun(master).seen)
         self._master, self._load, self._cores = master, load, cores
         self._original = self._setting.number
+        self._ordered = False  # whether a number was ever ordered of this one
         self._time = self._clock()
 
     def __repr__(self) -> str:
@@ -221,7 +236,7 @@ class GunicornResource(Resource):
     def capabilities(options: Mapping[str, object]) -> frozenset[str]:
         """Names of those that it takes to steer this gunicorn: none if it is of the same user."""
         try:
-            home = Path(f"/proc/{options.get('process_id') or _written(str(options.get('pidfile')))}")
+            home = Path(f"/proc/{options.get('process_id') or written(str(options.get('pidfile')))}")
             if home.stat().st_uid != os.geteuid():
                 return frozenset({"CAP_KILL", "CAP_SYS_PTRACE"})
             next(home.joinpath("fd").iterdir(), None)
@@ -233,14 +248,33 @@ class GunicornResource(Resource):
 
     # ---- originals --------------------------------------------------------------------------------
 
+    @classmethod
+    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, object]) -> Self:
+        """Make it anew from its options to put a snapshot back.
+
+        Raises
+        ------
+        GoneError
+            The master has ended: nothing is left to be put back.
+        ConfigError, SensorError
+            As for a new one.
+        """
+        made = cls(**options)
+        if not made._is_of(snapshot):
+            raise GoneError(f"gunicorn {snapshot['pid']} has ended; {made._master} has a number of its own")
+        return made
+
+    def _is_of(self, snapshot: Mapping[str, object]) -> bool:
+        return (self._master.pid, self._master.started) == (snapshot["pid"], snapshot["started"])
+
     def snapshot(self) -> dict[str, object]:
         """Which master it is, and the number of workers that was found; JSON."""
         return {"pid": self._master.pid, "started": self._master.started, "workers": self._original}
 
     def restore(self, snapshot: Mapping[str, object]) -> None:
-        """Put the number back, of a master that came after it the one that was found with that.
+        """Put the number back; of a master that came after it, the one that was found with that.
 
-        Where the master has ended and none came after it, nothing is left to be put back.
+        Where the master has ended, and nothing was ordered of another here, nothing is left to be put back.
 
         Raises
         ------
@@ -249,10 +283,10 @@ class GunicornResource(Resource):
         """
         try:
             self._look()
-            same = (self._master.pid, self._master.started) == (snapshot["pid"], snapshot["started"])
-            if not same and self._pidfile is None:
-                return  # the process id is another gunicorn's by now
-            workers = self._original if self._ordered and not same else int(str(snapshot["workers"]))
+            same = self._is_of(snapshot)
+            if not same and not self._ordered:
+                return
+            workers = int(str(snapshot["workers"])) if same else self._original
             if not self._ordered:
                 find_out(self._master, self._setting)
             self.apply_control(workers)
@@ -262,19 +296,3 @@ class GunicornResource(Resource):
             if self._master.alive:
                 raise ActuatorError(f"putting back the number of workers: {error}") from error
             _log.info("%s, and its number of workers with it", error)
-
-
-def _written(pidfile: str) -> int:
-    """Process id in a file.
-
-    Raises
-    ------
-    SensorError
-        There is none.
-    """
-    try:
-        return int(Path(pidfile).read_text("ascii"))
-    except (OSError, ValueError) as error:
-        raise SensorError(
-            f"no process id can be read from {pidfile!r}: {error}; is gunicorn running, with --pid?"
-        ) from error

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from quantum_control.core.errors import ConfigError
-from quantum_control.fleet.ledger import FORGOTTEN, Ledger, Member, Standing
+from quantum_control.fleet.ledger import FORGOTTEN, LONGEST, Ledger, Member, Standing
 
 LEASE = 10.0
 TOTAL = 20
@@ -199,15 +199,27 @@ def test_the_least_total_of_all_counts_until_its_owner_is_gone():
     assert ledger.exchange("one", asks(30), 9, 0.2) == 20
 
 
-def test_a_new_ledger_gives_newcomers_nothing_for_a_lease_but_leaves_others_what_they_hold():
+def test_a_new_ledger_gives_newcomers_nothing_at_first_but_leaves_others_what_they_hold():
     ledger = Ledger()
     assert ledger.exchange("old", asks(30), 12, 0.0) == 12
     assert ledger.exchange("new", asks(30), 0, 0.1) == 0
     now = 0.1
-    while ledger.time < LEASE:
+    while ledger.time < LONGEST:
+        assert ledger.exchange("new", asks(30), 0, now) == 0
         now += 1.0
         ledger.exchange("old", asks(12), 12, now)
     assert ledger.exchange("new", asks(30), 0, now + 0.1) == 8
+
+
+def test_a_ledger_that_was_lost_gives_nothing_away_that_a_longer_lease_still_covers():
+    cut_off = Standing(LONGEST)
+    cut_off.granted(15, 0, 0.0)
+    ledger, granted = Ledger(), 0
+    asked = Member(total=TOTAL, floor=1, wanted=TOTAL, weight=1.0, lease=4.0)
+    for now in range(round(LONGEST) + 1):
+        granted = ledger.exchange("new", copy.copy(asked), granted, float(now))
+        assert granted + cut_off.limit(float(now)) <= TOTAL
+    assert granted == TOTAL
 
 
 def test_a_member_cut_off_keeps_its_share_then_its_floor_then_nothing_and_never_grows():

@@ -6,7 +6,7 @@ import pytest
 
 from quantum_control.core.budget import Budget
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
-from quantum_control.fleet.ledger import FORGOTTEN, Ledger
+from quantum_control.fleet.ledger import FORGOTTEN, LONGEST, Ledger
 from quantum_control.fleet.shares import SharedBudget
 from quantum_control.fleet.stores import StoreError, read, store_of, written
 
@@ -43,8 +43,8 @@ def store():
     return Memory()
 
 
-def member(store, total=20, **options):
-    return SharedBudget(store, total, lease=LEASE, clock=lambda: store.now, sleep=store.sleep, **options)
+def member(store, total=20, lease=LEASE, **options):
+    return SharedBudget(store, total, lease=lease, clock=lambda: store.now, sleep=store.sleep, **options)
 
 
 def test_two_members_share_by_weight(store):
@@ -117,9 +117,30 @@ def test_a_newcomer_whose_floor_is_not_given_up_leaves_again(store):
         one.claim(20, 1, 20)
 
     two = SharedBudget(store, 20, lease=LEASE, clock=lambda: store.now, sleep=others_hold_on)
-    with pytest.raises(ActuatorError, match="no share within 16 s"):
+    with pytest.raises(ActuatorError, match="no share within 23 s"):
         two.claim(10, 5, 0)
     assert list(read(store.text).members) == [one.name]
+
+
+def test_a_newcomer_that_loses_the_store_while_it_waits_leaves_nothing_behind(store):
+    one = member(store)
+    one.claim(20, 1, 0)
+
+    def the_store_goes(_):
+        store.gone = True
+
+    two = SharedBudget(store, 20, lease=LEASE, clock=lambda: store.now, sleep=the_store_goes)
+    with pytest.raises(ActuatorError, match="no answer"):
+        two.claim(10, 10, 0)
+    store.gone = False
+    two.close()
+    assert list(read(store.text).members) == [one.name]
+
+
+def test_the_first_of_a_new_budget_waits_for_the_longest_lease_whatever_its_own_is(store):
+    store.text = written(Ledger())
+    assert member(store, lease=1.0).claim(10, 1, 0) == 10
+    assert store.now == pytest.approx(LONGEST, abs=0.2)
 
 
 def test_who_leaves_gives_back_at_once(store):
@@ -151,6 +172,7 @@ def test_a_store_that_was_never_reached_is_an_error(store):
         ({"total": 0}, "total"),
         ({"weight": 0.0}, "weight"),
         ({"overhead": 20}, "overhead"),
+        ({"lease": 2.0 * LONGEST}, "lease=30.0: seconds, above 0 and at most 15"),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused(store, options, message):

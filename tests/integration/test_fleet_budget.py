@@ -21,6 +21,7 @@ from quantum_control import Resource, ResourceState
 from quantum_control.bench.database_servers import Redis
 from quantum_control.config import BudgetSection
 from quantum_control.core.errors import ActuatorError, ConfigError
+from quantum_control.fleet import ledger
 from quantum_control.fleet.shares import SharedBudget
 from quantum_control.fleet.stores import PostgresStore, StoreError, store_of
 
@@ -33,10 +34,13 @@ PROCESS = """
 import os, sys, threading, time
 import psycopg
 from quantum_control.core.errors import QuantumControlError
+from quantum_control.fleet import ledger
+
+address, dsn, total, lease = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+ledger.LONGEST = lease  # nobody has a longer one here
 from quantum_control.fleet.shares import SharedBudget
 from quantum_control.fleet.stores import store_of
 
-address, dsn, total, lease = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 shared = SharedBudget(store_of(address), total, lease=lease)
 wanted, locks, connection = 1, [], None
 
@@ -211,7 +215,8 @@ def test_a_change_that_raises_changes_nothing(address):
     store.close()
 
 
-def test_budgets_of_different_names_do_not_meet(address):
+def test_budgets_of_different_names_do_not_meet(address, monkeypatch):
+    monkeypatch.setattr(ledger, "LONGEST", 0.4)
     budgets = [SharedBudget(store_of(address, name), 10, lease=0.4) for name in ("this", "that")]
     assert [budget.claim(10, 1, 0) for budget in budgets] == [10, 10]
     for budget in budgets:
@@ -236,6 +241,7 @@ class Pool(Resource):
 
 def test_daemons_that_are_told_of_the_same_store_share_what_it_is_for(address, monkeypatch):
     monkeypatch.setenv("STORE", address)
+    monkeypatch.setattr(ledger, "LONGEST", LEASE)
     sections = [
         BudgetSection(total=TOTAL, reserve=4, store=store, lease=LEASE) for store in ("env:STORE", address)
     ]

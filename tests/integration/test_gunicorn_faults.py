@@ -12,7 +12,7 @@ from integration.gunicorns import Gunicorn, until
 from integration.requirements import require
 
 from quantum_control import QuantumController
-from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
+from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
 from quantum_control.resources.gunicorn import GunicornResource
 from quantum_control.resources.gunicorn_master import Master
 
@@ -182,6 +182,29 @@ class TestMaster:
         GunicornResource(pidfile=str(server.pidfile)).restore(kept)
         server.comes_to(2)
 
+    def test_one_that_came_anew_is_left_with_its_own_number(self, resource, server):
+        kept = resource.snapshot()
+        server.stop()
+        server.workers = 4
+        server.set_workers(4)
+        server.start()
+        with pytest.raises(
+            SafetyError, match=f"gunicorn {server.pid} has come in place of the one that 2 was"
+        ):
+            resource.apply_control(2)
+        assert resource.measure_state().size == 4
+        assert (resource.found_anew, resource.snapshot()["workers"]) == (1, 4)
+        options = {"pidfile": str(server.pidfile)}
+        for each in (resource, GunicornResource(**options)):
+            each.restore(kept)
+        assert server.number() == 4
+        with pytest.raises(
+            GoneError, match=f"{kept['pid']} has ended; gunicorn {server.pid} has a number of"
+        ):
+            GunicornResource.again(options, kept)
+        resource.apply_control(3)
+        server.comes_to(3)
+
     def test_one_that_is_replaced_is_left_alone_until_it_is_gone(self, resource, server):
         resource.apply_control(4)
         sized(resource, 4)
@@ -206,6 +229,18 @@ class TestMaster:
         assert resource.measure_state().size == 2
         resource.apply_control(3)
         server.comes_to(3)
+
+    def test_one_that_is_still_beginning_its_workers_is_waited_for(self, tmp_path):
+        server = Gunicorn(tmp_path, workers=8)
+        try:
+            with ThreadPoolExecutor(1) as beside:
+                started = beside.submit(server.start)
+                until(lambda: server.pidfile.exists() and server.children(int(server.pidfile.read_text())))
+                resource = GunicornResource(pidfile=str(server.pidfile))
+                started.result()
+            assert resource.snapshot()["workers"] == 8
+        finally:
+            server.stop()
 
 
 class TestRestored:

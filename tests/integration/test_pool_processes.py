@@ -23,6 +23,9 @@ import sys, threading
 from psycopg_pool import ConnectionPool
 from quantum_control import ConnectionPoolResource, QuantumController
 from quantum_control.core.budget import Budget
+from quantum_control.fleet import ledger
+
+ledger.LONGEST = 2.0  # nobody has a longer lease here
 from quantum_control.fleet.shares import SharedBudget
 from quantum_control.fleet.stores import PostgresStore
 
