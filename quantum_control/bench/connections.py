@@ -28,7 +28,17 @@ from quantum_control.bench.pool_arms import (
     named_sizes,
     start,
 )
-from quantum_control.bench.pool_load import AHEAD, CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
+from quantum_control.bench.pool_load import (
+    AHEAD,
+    CLIENTS,
+    PHASES,
+    SCHEMA,
+    Phase,
+    capacity,
+    recording,
+    serve,
+    timetable,
+)
 from quantum_control.bench.pool_results import Results, Run, place, write
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -189,7 +199,13 @@ def _calibration(path: Path, server: Postgres, backend: str, seconds: float, see
     ConfigError
         The data in the folder are of other settings.
     """
-    settings = {"backend": backend, "phase_seconds": seconds, "seed": seed, "cores": os.cpu_count()}
+    settings = {
+        "backend": backend,
+        "phase_seconds": seconds,
+        "seed": seed,
+        "cores": os.cpu_count(),
+        "trace": recording(),
+    }
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["settings"] != settings:
