@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.bench.long_line import ARMS, SAMPLE, Line, run
+from quantum_control.bench.settings import FILE, keep_settings
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -33,13 +34,10 @@ def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: 
     Raises
     ------
     ConfigError
-        The directory holds runs of another line; and as `run`.
+        The directory holds runs of other settings; and as `run`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    record = directory / "settings.json"
-    if record.exists() and json.loads(record.read_text()) != asdict(line):
-        raise ConfigError(f"{record} says {record.read_text().strip()}, not {asdict(line)}; give another one")
-    record.write_text(json.dumps(asdict(line)) + "\n")
+    keep_settings(directory, {**asdict(line), "seed": seed, "jobs": jobs})
     runs = []
     for pair in range(pairs):
         for index in np.random.default_rng([seed, pair]).permutation(len(arms)).tolist():
@@ -75,7 +73,7 @@ def measured(directory: Path, arms: Sequence[str]) -> dict[str, dict[str, NDArra
     ConfigError
         There is none.
     """
-    line = Line(**json.loads((directory / "settings.json").read_text()))
+    line, _ = _settings(directory)
     pairs = 0
     while all(_place(directory, pairs, name).exists() for name in arms):
         pairs += 1
@@ -107,14 +105,14 @@ def medians(directory: Path, arms: Sequence[str]) -> dict[str, dict[str, float]]
 
 def table(directory: Path, arms: Sequence[str]) -> str:
     """Table of all complete pairs in `directory`, in Markdown; raises as `measured`."""
-    line = Line(**json.loads((directory / "settings.json").read_text()))
+    line, settings = _settings(directory)
     figures = measured(directory, arms)
     pairs = figures[arms[0]]["steps"].size
     spread = "95 % bootstrap interval" if pairs >= FEWEST else "lowest, highest"
     lines = [
         f"{pairs} pairs; medians over them [{spread}]. {line.rate / 1e6:g} Mbit/s, {1e3 * line.distance:g} ms"
         f" round trip: {line.product / 1e6:.2f} MB under way; bound {8 * line.bound / 1e6:.1f} Mbit/s of"
-        " payload.",
+        f" payload. {settings['cores']} cores, runs at the same time: {settings['jobs']}.",
         "",
         f"| arm | % of the bound after {line.settled:g} s | from the start | p95 delay one way, ms"
         " | sent again | processor per step, ms | share of one processor, % |",
@@ -154,6 +152,12 @@ def _median(values: NDArray[np.float64], rng: np.random.Generator, digits: int) 
         picks = rng.integers(0, values.size, (RESAMPLES, values.size))
         low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
     return f"{np.median(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _settings(directory: Path) -> tuple[Line, dict[str, float]]:
+    """Line that the runs are of, and all that was kept with them."""
+    kept = json.loads((directory / FILE).read_text())
+    return Line(**{field.name: kept[field.name] for field in fields(Line)}), kept
 
 
 def _place(directory: Path, pair: int, arm: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import click
 import numpy as np
 
 from quantum_control.bench.memory_bed import WorkingSet
-from quantum_control.bench.memory_results import keep_settings
+from quantum_control.bench.settings import keep_settings
 from quantum_control.bench.together import run_together
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ConfigError
@@ -237,7 +238,7 @@ def command(pairs: int, seconds: float, out: Path, seed: int, jobs: int, as_json
     if pairs < 1 or seconds < 20.0:
         raise ConfigError("--pairs needs 1 or more, --seconds 20 or more")
     out.mkdir(parents=True, exist_ok=True)
-    keep_settings(out, {"seconds": seconds, "seed": seed})
+    keep_settings(out, {"seconds": seconds, "seed": seed, "jobs": jobs})
     runs = []
     for pair in range(pairs):
         for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():
@@ -248,6 +249,10 @@ def command(pairs: int, seconds: float, out: Path, seed: int, jobs: int, as_json
     if as_json:
         print_json({"pairs": pairs, "arms": medians(out, pairs)})
         return
+    click.echo(
+        f"{pairs} pairs, runs of {seconds:g} s, {os.cpu_count()} cores, runs at the same time: {jobs}."
+        " Medians over pairs; of what was saved [95 % bootstrap interval].\n"
+    )
     click.echo(table(out, pairs))
 
 

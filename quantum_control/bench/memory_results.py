@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,23 +63,6 @@ class Run:
             used = np.interp([index * self.phase_seconds, min(until, time[-1])], time, spent)
             rows[name] = committed[inside].mean(), (used[1] - used[0]) / self.phase_seconds
         return np.array([rows[name] for name in sorted(rows)])
-
-
-def keep_settings(folder: Path, settings: Mapping[str, object]) -> None:
-    """Keep the settings, and the number of processors, with the data.
-
-    Raises
-    ------
-    ConfigError
-        The folder has data of others, which are not to be mixed in.
-    """
-    path, asked = folder / "settings.json", {**settings, "cores": os.cpu_count()}
-    if not path.exists():
-        path.write_text(json.dumps(asked, indent=1) + "\n")
-        return
-    kept = json.loads(path.read_text())
-    if kept != asked:
-        raise ConfigError(f"{folder} has the data of {kept}, not of {asked}; give another --out")
 
 
 def place(folder: Path, pair: int, arm: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +49,6 @@ class Course:
     of connections (Appenzeller, Keslassy & McKeown, SIGCOMM 2004)."""
     interval: float = 0.1
     """Seconds between steps of the control."""
-
-    def settings(self) -> dict[str, object]:
-        """As JSON has it."""
-        return asdict(self) | {"rates": list(self.rates)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What `bench distance` says of runs that are there."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from quantum_control.bench import distance
 from quantum_control.bench.distance import command, measure, table
 from quantum_control.bench.long_line import Line
+from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError, SensorError
 
 LINE = Line(rate=8e6, distance=0.5, seconds=10.0, settled=4.0)
@@ -16,9 +18,7 @@ LINE = Line(rate=8e6, distance=0.5, seconds=10.0, settled=4.0)
 def put(directory, pair, arm, *, share, steps=0):
     """A run that carried nothing for 4 s, and then `share` of the bound."""
     directory.mkdir(exist_ok=True)
-    (directory / "settings.json").write_text(
-        json.dumps({"rate": LINE.rate, "distance": 0.5, "seconds": 10.0, "settled": 4.0})
-    )
+    keep_settings(directory, {**asdict(LINE), "seed": 1, "jobs": 1})
     speed = share * LINE.bound
     arrived = [[t / 2, max(0.0, (t / 2 - 4.0) * speed)] for t in range(1, 21)]
     (directory / f"{pair:04d}-{arm}.json").write_text(
@@ -61,10 +61,11 @@ def test_no_pair_or_a_run_that_is_too_short_is_told(tmp_path):
         table(tmp_path, ["default"])
 
 
-def test_runs_of_another_line_are_not_mixed_in(tmp_path):
+@pytest.mark.parametrize(("line", "seed", "jobs"), [(Line(), 1, 1), (LINE, 2, 1), (LINE, 1, 2)])
+def test_runs_of_other_settings_are_not_mixed_in(tmp_path, line, seed, jobs):
     put(tmp_path, 0, "default", share=0.4)
-    with pytest.raises(ConfigError, match="give another one"):
-        measure(tmp_path, Line(), 1, ["default"], 1)
+    with pytest.raises(ConfigError, match="give another folder"):
+        measure(tmp_path, line, 1, ["default"], seed, jobs)
 
 
 def test_a_run_whose_transfer_fails_is_made_again_and_that_is_kept(tmp_path, monkeypatch):
@@ -96,4 +97,5 @@ def test_runs_that_are_there_are_not_made_again(tmp_path):
     arguments = [str(tmp_path), "--pairs", "1", "--rate", "8e6", "--distance", "0.5", "--seconds", "10"]
     result = CliRunner().invoke(command, [*arguments, "--settled", "4", "--arm", "default"])
     assert result.exit_code == 0, result.output
+    assert "runs at the same time: 1." in result.output
     assert "| 40.0 [40.0, 40.0] |" in result.output

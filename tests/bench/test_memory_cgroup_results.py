@@ -101,13 +101,14 @@ def test_runs_that_are_too_few_or_too_short_are_refused(tmp_path, wrong):
     assert isinstance(told.exception, ConfigError)
 
 
-def test_data_of_another_length_are_not_mixed_in(tmp_path, monkeypatch):
+def test_data_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch):
     monkeypatch.setattr(memory_cgroup, "run", lambda name, seconds: run(name))
     usual = ["--pairs", "1", "--out", str(tmp_path)]
     told = CliRunner().invoke(command, [*usual, "--seconds", "30"])
     assert told.exception is None
-    for other in ("--seconds=40", "--seed=2"):
+    assert "runs at the same time: 1." in told.output
+    for other in ("--seconds=40", "--seed=2", "--jobs=2"):
         told = CliRunner().invoke(command, [*usual, "--seconds", "30", other])
         assert isinstance(told.exception, ConfigError)
-        assert "give another --out" in str(told.exception)
+        assert "give another folder" in str(told.exception)
     assert CliRunner().invoke(command, [*usual, "--seconds", "30"]).exception is None
