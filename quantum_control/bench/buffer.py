@@ -13,6 +13,7 @@ import numpy as np
 from quantum_control.bench.queue_course import DEFAULT, Course, run
 from quantum_control.bench.queue_results import Results, place, read, write
 from quantum_control.bench.settings import keep_settings
+from quantum_control.bench.spread import MARKS
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -113,7 +114,7 @@ def command(
         f"{len(results.pairs)} pairs, phases of {seconds:g} s, {streams} connections, round trip"
         f" {1e3 * distance:g} ms, {os.cpu_count()} cores, runs at the same time: {jobs}. Limits in bytes,"
         " medians over pairs; throughput and p95 of the delay over those of the best fixed limit of the rate"
-        " [95 % bootstrap interval, or the range of fewer than 6 pairs].\n"
+        f" {MARKS}.\n"
     )
     if results.pairs and fixed:
         click.echo(results.table(fixed, title))

@@ -40,6 +40,7 @@ from quantum_control.bench.pool_load import (
     timetable,
 )
 from quantum_control.bench.pool_results import Results, Run, place, write
+from quantum_control.bench.spread import MARKS
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
 
@@ -129,8 +130,8 @@ def command(
     rounded = ", ".join(f"{phase} {rate:.0f}" for phase, rate in calibration.rates.items())
     click.echo(
         f"{backend}, {len(results.pairs)} pairs, phases of {phase_seconds:g} s, {os.cpu_count()} cores,"
-        f" arrivals per second: {rounded}. Figures over the best fixed size's: median over pairs"
-        " [95 % bootstrap interval].\n"
+        f" arrivals per second: {rounded}. Figures over the best fixed size's: median over the pairs of an"
+        f" arm {MARKS}.\n"
     )
     click.echo(results.table(fixed_arms))
 

@@ -15,6 +15,7 @@ from quantum_control.bench.allocator import Allocator, Load, read_latencies
 from quantum_control.bench.memory_arms import ARMS, INTERVAL, SOFT, start
 from quantum_control.bench.memory_results import Results, Run, place, write
 from quantum_control.bench.settings import keep_settings
+from quantum_control.bench.spread import MARKS
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources.jvm_heap import FLAG
@@ -87,7 +88,7 @@ def command(
     click.echo(
         f"{len(results.pairs)} pairs, 4 phases of {phase_seconds:g} s, {os.cpu_count()} cores, {MAXIMUM},"
         f" a GiB worth {price:g} cores, runs at the same time: {jobs}."
-        " Median over pairs [95 % bootstrap interval].\n"
+        f" Median over pairs {MARKS}.\n"
     )
     click.echo(results.table(list(SOFT)))
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_control.bench.spread import spread
 from quantum_control.core.errors import ConfigError
 from quantum_control.resources.heap_sizing import GIB
 from quantum_control.simulation.traffic import FloatArray
-
-RESAMPLES = 2000
-"""Of the bootstrap over pairs."""
 
 SUFFIX = ".npz"
 
@@ -201,10 +199,7 @@ class Results:
                 "p99_seconds": p99,
                 "paused_share": None if np.isnan(self.paused[arm]) else self.paused[arm],
                 "control_share": self.control[arm],
-                "over_best": {
-                    name: dict(zip(("median", "low", "high"), spread(each), strict=True))
-                    for name, each in over.items()
-                },
+                "over_best": {name: asdict(spread(each)) for name, each in over.items()},
             }
         return {"pairs": len(self.pairs), "best_fixed": best, "arms": arms}
 
@@ -252,18 +247,9 @@ def _between(at: float, xs: FloatArray, ys: FloatArray) -> float:
     return float(np.exp(np.interp(at, xs, ys, left=np.nan, right=np.nan)))
 
 
-def spread(values: FloatArray) -> tuple[float, float, float]:
-    """Median, and its 95 % bootstrap interval."""
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(values, (RESAMPLES, values.size)), axis=1)
-    low, high = np.percentile(medians, (2.5, 97.5))
-    return float(np.median(values)), float(low), float(high)
-
-
 def _interval(ratios: FloatArray) -> str:
     known = ratios[np.isfinite(ratios)]
     if not known.size:
         return "none alike"
-    median, low, high = spread(known)
     missing = f" ({known.size} of {ratios.size} pairs)" if known.size < ratios.size else ""
-    return f"{median:.2f} [{low:.2f}, {high:.2f}]{missing}"
+    return f"{spread(known):.2f}{missing}"

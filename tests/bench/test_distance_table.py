@@ -37,9 +37,10 @@ def test_the_start_is_left_out_of_the_one_figure_and_in_the_other(tmp_path):
     put(tmp_path, 0, "default", share=0.4)
     put(tmp_path, 0, "sysctl", share=0.97, steps=40)
     told = table(tmp_path, ["default", "sysctl"])
-    assert "| 40.0 [40.0, 40.0] | 24.0 [24.0, 24.0] | 10.0 [10.0, 10.0] | 3 [3, 3] |  |  |" in told
-    assert "| 97.0 [97.0, 97.0] | 58.2 [58.2, 58.2] | 10.0 [10.0, 10.0] | 3 [3, 3] | 2.00 | 0.40 |" in told
-    assert "lowest, highest" in told
+    shared = "10.0 (10.0 to 10.0) | 3 (3 to 3)"
+    assert f"| 40.0 (40.0 to 40.0) | 24.0 (24.0 to 24.0) | {shared} |  |  |" in told
+    assert f"| 97.0 (97.0 to 97.0) | 58.2 (58.2 to 58.2) | {shared} | 2.00 | 0.40 |" in told
+    assert "(range)" in told
 
 
 def test_only_whole_pairs_count_and_with_enough_of_them_there_is_an_interval(tmp_path):
@@ -48,7 +49,7 @@ def test_only_whole_pairs_count_and_with_enough_of_them_there_is_an_interval(tmp
     put(tmp_path, 7, "large", share=1.0)
     told = table(tmp_path, ["default"])
     assert told.startswith("7 pairs")
-    assert "95 % bootstrap interval" in told
+    assert "[95 % bootstrap interval]" in told
     assert "| 33.0 [3" in told
 
 
@@ -98,4 +99,4 @@ def test_runs_that_are_there_are_not_made_again(tmp_path):
     result = CliRunner().invoke(command, [*arguments, "--settled", "4", "--arm", "default"])
     assert result.exit_code == 0, result.output
     assert "runs at the same time: 1." in result.output
-    assert "| 40.0 [40.0, 40.0] |" in result.output
+    assert "| 40.0 (40.0 to 40.0) |" in result.output

@@ -60,8 +60,8 @@ def test_the_table_compares_with_no_limit_in_the_same_pair(tmp_path):
             content = asdict(run(name, small=100 if name == "ours" else 200))
             (tmp_path / f"{pair:04d}-{name}.json").write_text(json.dumps(content))
     rows = table(tmp_path, 2).splitlines()
-    assert "| ours | 167 | 16.7% [16.7%, 16.7%] | 50.0% [50.0%, 50.0%] |" in rows[-1]
-    assert "| none | 200 | 0.0% [0.0%, 0.0%] |" in rows[2]
+    assert "| ours | 167 | 16.7% (16.7% to 16.7%) | 50.0% (50.0% to 50.0%) |" in rows[-1]
+    assert "| none | 200 | 0.0% (0.0% to 0.0%) |" in rows[2]
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_the_best_fixed_heap_is_that_of_least_cost(folder):
     results = Results(folder, [*FIXED, "ours"], 3, price=0.5)
     assert results.best(FIXED) == "fixed 400 MiB"
     table = results.table(FIXED)
-    assert "| fixed 400 MiB | 400 | 0.213 | 4.000 | 10.0 | 1.00 [1.00, 1.00] |" in table
+    assert "| fixed 400 MiB | 400 | 0.213 | 4.000 | 10.0 | 1.00 (1.00 to 1.00) |" in table
     assert "Control of ours: 0.20%" in table
 
 
