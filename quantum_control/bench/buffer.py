@@ -114,7 +114,7 @@ def command(
         f"{len(results.pairs)} pairs, phases of {seconds:g} s, {streams} connections, round trip"
         f" {1e3 * distance:g} ms, {os.cpu_count()} cores, runs at the same time: {jobs}. Limits in bytes,"
         " medians over pairs; throughput and p95 of the delay over those of the best fixed limit of the rate"
-        f" {MARKS}.\n"
+        f" {MARKS}. Refused are packets of the probe that did not arrive: the queue was full.\n"
     )
     if results.pairs and fixed:
         click.echo(results.table(fixed, title))

@@ -182,7 +182,7 @@ def run(
 
 
 def figures(phase: Phase) -> Mapping[str, float]:
-    """Throughput (unit 1), p50 and p95 of the delay (s) and what was lost (unit 1) of a phase."""
+    """Throughput (unit 1), p50 and p95 of the delay of what arrived (s), and what did not (unit 1)."""
     p50, p95 = np.percentile(phase.delays, [50.0, 95.0]) if phase.delays.size else (np.inf, np.inf)
     return {
         "throughput": phase.throughput,

@@ -117,8 +117,9 @@ class Results:
         best = self.best(fixed)
         overall = self.overall(fixed, best)
         names = [f"{rate / 1e6:g} Mbit/s" for rate in self._rates]
-        head = "| arm | " + " | ".join(f"{n}: limit | throughput | p95, ms | p95 over best" for n in names)
-        lines = [head + " |", "|---" * (1 + 4 * len(names)) + "|"]
+        columns = "limit | throughput | p95 of what arrived, ms | p95 over best | refused, %"
+        head = "| arm | " + " | ".join(f"{name}: {columns}" for name in names)
+        lines = [head + " |", "|---" * (1 + 5 * len(names)) + "|"]
         for arm in self._figures:
             marks = [n for n, b in zip(names, best, strict=True) if b == arm]
             title = titles(arm) + (f" (best at {', '.join(marks)})" if marks else "")
@@ -130,6 +131,7 @@ class Results:
                     f"{spread(self._ratio(arm, of, 'throughput', column)):.3f}",
                     f"{1e3 * np.median(self._figures[arm]['p95'][:, column]):.1f}",
                     f"{spread(self._ratio(arm, of, 'p95', column)):.2f}",
+                    f"{100.0 * np.median(self._figures[arm]['lost'][:, column]):.2f}",
                 ]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)

@@ -68,10 +68,22 @@ def test_the_table_has_every_arm_over_the_best_of_each_rate(tmp_path, pairs):
     lines = kept(tmp_path, runs, pairs).table(["15000"], title).splitlines()
     assert lines[2].startswith("| fixed, 15000 (best at 10 Mbit/s, 100 Mbit/s)")
     same = {2: "{0} ({0} to {0})", 8: "{0} [{0}, {0}]"}[pairs].format
-    steered = f"| steered, optomechanical | 25000 | {same('0.990')} | 25.0 | {same('1.25')} |"
+    steered = f"| steered, optomechanical | 25000 | {same('0.990')} | 25.0 | {same('1.25')} | 0.00 |"
     assert steered in lines[3]
     assert same("2.000") in lines[3]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_what_a_short_queue_refuses_is_told_beside_the_delay_of_what_it_lets_in(tmp_path):
+    for pair, lost in enumerate([50, 50, 600]):
+        write(place(tmp_path, pair, "100"), [phase(10e6, 1.0, 0.001, lost=lost), phase(100e6, 1.0, 0.001)])
+    head, _, row = (
+        [cell.strip() for cell in line.split("|")]
+        for line in Results(tmp_path, ["100"], 3, RATES).table(["100"], title).splitlines()
+    )
+    refused = [cell for name, cell in zip(head, row, strict=True) if name == "refused, %"]
+    assert refused == ["20.00", "0.00"]
+    assert head.count("p95 of what arrived, ms") == 2
 
 
 def test_an_arm_is_compared_with_another_at_each_rate(tmp_path):

@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from quantum_control.bench import distance
 from quantum_control.bench.distance import command, measure, table
-from quantum_control.bench.long_line import Line
+from quantum_control.bench.long_line import Line, p95
 from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError, SensorError
 
@@ -31,6 +32,13 @@ def put(directory, pair, arm, *, share, steps=0):
 def test_the_bound_is_the_payload_that_the_line_can_carry():
     assert LINE.bound == pytest.approx(1e6 * 1448 / 1514)
     assert LINE.product == 500_000
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0, 0.95), (5, 1.0), (6, np.inf), (50, np.inf), (100, np.inf)])
+def test_what_was_lost_is_infinitely_late(lost, told):
+    delays = np.arange(1, 101) / 100.0
+    delays[:lost] = np.inf
+    assert p95(delays) == told
 
 
 def test_the_start_is_left_out_of_the_one_figure_and_in_the_other(tmp_path):
