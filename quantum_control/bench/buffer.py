@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from quantum_control.bench.queue_course import DEFAULT, Course, run
 from quantum_control.bench.queue_results import Results, place, read, write
+from quantum_control.bench.settings import keep_settings
+from quantum_control.bench.spread import MARKS
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -92,7 +94,7 @@ def command(
         raise ConfigError(f"--seconds={seconds:g}: 2 or more, or there is nothing but the change")
     course = Course(seconds=seconds, distance=distance, streams=streams, target=target, interval=interval)
     out.mkdir(parents=True, exist_ok=True)
-    _agree(out / "settings.json", {**course.settings(), "seed": seed, "cores": os.cpu_count()})
+    keep_settings(out, {**asdict(course), "seed": seed, "jobs": jobs})
     arms = chosen or ARMS
     runs = []
     for pair in range(pairs):
@@ -110,9 +112,9 @@ def command(
         return
     click.echo(
         f"{len(results.pairs)} pairs, phases of {seconds:g} s, {streams} connections, round trip"
-        f" {1e3 * distance:g} ms, {os.cpu_count()} cores. Limits in bytes, medians over pairs; throughput"
-        " and p95 of the delay over those of the best fixed limit of the rate [95 % bootstrap interval,"
-        " or the range of fewer than 6 pairs].\n"
+        f" {1e3 * distance:g} ms, {os.cpu_count()} cores, runs at the same time: {jobs}. Limits in bytes,"
+        " medians over pairs; throughput and p95 of the delay over those of the best fixed limit of the rate"
+        f" {MARKS}. Refused are packets of the probe that did not arrive: the queue was full.\n"
     )
     if results.pairs and fixed:
         click.echo(results.table(fixed, title))
@@ -145,10 +147,3 @@ def _cost(out: Path, pairs: list[int], models: list[str], course: Course) -> str
         share = sum(phase.cpu for phase in phases) / (course.seconds * len(phases))
         lines.append(f"{arm}: {100.0 * share:.3f} % of one core, a step every {course.interval:g} s")
     return "\n" + "\n".join(lines)
-
-
-def _agree(record: Path, settings: dict[str, object]) -> None:
-    """Keep the settings with the data; refuse data of others."""
-    if record.exists() and json.loads(record.read_text()) != settings:
-        raise ConfigError(f"{record} has the data of {record.read_text().strip()}; give another --out")
-    record.write_text(json.dumps(settings) + "\n")

@@ -28,8 +28,19 @@ from quantum_control.bench.pool_arms import (
     named_sizes,
     start,
 )
-from quantum_control.bench.pool_load import AHEAD, CLIENTS, PHASES, SCHEMA, Phase, capacity, serve, timetable
+from quantum_control.bench.pool_load import (
+    AHEAD,
+    CLIENTS,
+    PHASES,
+    SCHEMA,
+    Phase,
+    capacity,
+    recording,
+    serve,
+    timetable,
+)
 from quantum_control.bench.pool_results import Results, Run, place, write
+from quantum_control.bench.spread import MARKS
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
 
@@ -119,8 +130,8 @@ def command(
     rounded = ", ".join(f"{phase} {rate:.0f}" for phase, rate in calibration.rates.items())
     click.echo(
         f"{backend}, {len(results.pairs)} pairs, phases of {phase_seconds:g} s, {os.cpu_count()} cores,"
-        f" arrivals per second: {rounded}. Figures over the best fixed size's: median over pairs"
-        " [95 % bootstrap interval].\n"
+        f" arrivals per second: {rounded}. Figures over the best fixed size's: median over the pairs of an"
+        f" arm {MARKS}.\n"
     )
     click.echo(results.table(fixed_arms))
 
@@ -189,7 +200,13 @@ def _calibration(path: Path, server: Postgres, backend: str, seconds: float, see
     ConfigError
         The data in the folder are of other settings.
     """
-    settings = {"backend": backend, "phase_seconds": seconds, "seed": seed, "cores": os.cpu_count()}
+    settings = {
+        "backend": backend,
+        "phase_seconds": seconds,
+        "seed": seed,
+        "cores": os.cpu_count(),
+        "trace": recording(),
+    }
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["settings"] != settings:

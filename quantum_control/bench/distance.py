@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.bench.long_line import ARMS, SAMPLE, Line, run
+from quantum_control.bench.settings import FILE, keep_settings
+from quantum_control.bench.spread import MARKS, spread
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError, SensorError
 from quantum_control.terminal import AS_JSON, examples, print_json
 
-RESAMPLES = 4000
 ATTEMPTS = 3
 """Times that a run is made whose iperf3 fails."""
-
-FEWEST = 6
-"""Pairs below which no interval of confidence is given, but the range."""
 
 
 def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: int, jobs: int = 1) -> None:
@@ -33,13 +31,10 @@ def measure(directory: Path, line: Line, pairs: int, arms: Sequence[str], seed: 
     Raises
     ------
     ConfigError
-        The directory holds runs of another line; and as `run`.
+        The directory holds runs of other settings; and as `run`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    record = directory / "settings.json"
-    if record.exists() and json.loads(record.read_text()) != asdict(line):
-        raise ConfigError(f"{record} says {record.read_text().strip()}, not {asdict(line)}; give another one")
-    record.write_text(json.dumps(asdict(line)) + "\n")
+    keep_settings(directory, {**asdict(line), "seed": seed, "jobs": jobs})
     runs = []
     for pair in range(pairs):
         for index in np.random.default_rng([seed, pair]).permutation(len(arms)).tolist():
@@ -75,7 +70,7 @@ def measured(directory: Path, arms: Sequence[str]) -> dict[str, dict[str, NDArra
     ConfigError
         There is none.
     """
-    line = Line(**json.loads((directory / "settings.json").read_text()))
+    line, _ = _settings(directory)
     pairs = 0
     while all(_place(directory, pairs, name).exists() for name in arms):
         pairs += 1
@@ -107,29 +102,27 @@ def medians(directory: Path, arms: Sequence[str]) -> dict[str, dict[str, float]]
 
 def table(directory: Path, arms: Sequence[str]) -> str:
     """Table of all complete pairs in `directory`, in Markdown; raises as `measured`."""
-    line = Line(**json.loads((directory / "settings.json").read_text()))
+    line, settings = _settings(directory)
     figures = measured(directory, arms)
     pairs = figures[arms[0]]["steps"].size
-    spread = "95 % bootstrap interval" if pairs >= FEWEST else "lowest, highest"
     lines = [
-        f"{pairs} pairs; medians over them [{spread}]. {line.rate / 1e6:g} Mbit/s, {1e3 * line.distance:g} ms"
+        f"{pairs} pairs; medians over them {MARKS}. {line.rate / 1e6:g} Mbit/s, {1e3 * line.distance:g} ms"
         f" round trip: {line.product / 1e6:.2f} MB under way; bound {8 * line.bound / 1e6:.1f} Mbit/s of"
-        " payload.",
+        f" payload. {settings['cores']} cores, runs at the same time: {settings['jobs']}.",
         "",
         f"| arm | % of the bound after {line.settled:g} s | from the start | p95 delay one way, ms"
         " | sent again | processor per step, ms | share of one processor, % |",
         "|---|---|---|---|---|---|---|",
     ]
-    rng = np.random.default_rng(0)
     for name in arms:
         own = figures[name]
         steps = float(own["steps"].sum())
         step = float(own["control_seconds"].sum()) / steps if steps else 0.0
         cells = [
-            _median(own["settled_percent"], rng, 1),
-            _median(own["whole_percent"], rng, 1),
-            _median(own["p95_delay_ms"], rng, 1),
-            _median(own["sent_again"], rng, 0),
+            f"{spread(own['settled_percent']):.1f}",
+            f"{spread(own['whole_percent']):.1f}",
+            f"{spread(own['p95_delay_ms']):.1f}",
+            f"{spread(own['sent_again']):.0f}",
         ]
         cells += [f"{1e3 * step:.2f}", f"{100.0 * step / SAMPLE:.2f}"] if steps else ["", ""]
         lines.append(f"| {ARMS[name].title} | {' | '.join(cells)} |")
@@ -147,13 +140,10 @@ def _speed(arrived: Sequence[tuple[float, int]], since: float) -> float:
     return float((counts[-1] - counts[first]) / (times[-1] - times[first]))
 
 
-def _median(values: NDArray[np.float64], rng: np.random.Generator, digits: int) -> str:
-    if values.size < FEWEST:
-        low, high = values.min(), values.max()
-    else:
-        picks = rng.integers(0, values.size, (RESAMPLES, values.size))
-        low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
-    return f"{np.median(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _settings(directory: Path) -> tuple[Line, dict[str, float]]:
+    """Line that the runs are of, and all that was kept with them."""
+    kept = json.loads((directory / FILE).read_text())
+    return Line(**{field.name: kept[field.name] for field in fields(Line)}), kept
 
 
 def _place(directory: Path, pair: int, arm: str) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from quantum_control.bench.course import PHASES, Course, run
+from quantum_control.bench.spread import MARKS, spread
 from quantum_control.bench.steering import ARMS
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
@@ -26,12 +26,6 @@ was busy with something else, and is made again. So late is the client, whatever
 
 ATTEMPTS = 5
 """Times that it is made; then its pair is set aside whole."""
-
-RESAMPLES = 4000
-"""Bootstrap resamples of the pairs."""
-
-FEWEST = 6
-"""Pairs below which no interval of confidence is given, but the range."""
 
 MEASURED = PHASES[1:]
 """Phases that are reported: the first is for learning."""
@@ -147,10 +141,8 @@ def medians(found: Measured) -> dict[str, dict[str, dict[str, float]]]:
 def table(found: Measured, arms: Sequence[str]) -> str:
     """Tables of all complete pairs, in Markdown."""
     kept, figures = found.kept, found.figures
-    rng = np.random.default_rng(0)
-    spread = "95 % bootstrap interval" if len(kept) >= FEWEST else "lowest, highest"
     lines = [
-        f"{len(kept)} pairs; medians over them, [{spread}]; latency of what succeeded, ms.",
+        f"{len(kept)} pairs; medians over them {MARKS}; latency of what succeeded, ms.",
         f"As the machine was busy, {found.again} runs were made again and "
         f"{found.pairs - len(kept)} pairs set aside.",
     ]
@@ -164,11 +156,11 @@ def table(found: Measured, arms: Sequence[str]) -> str:
         ]
         for name in arms:
             p50, p99, failed = (np.array([one[kind][phase] for one in figures[name]]) for kind in range(3))
-            cells = [_median(p50, rng, 1), _median(p99, rng, 0), f"{100.0 * failed.mean():.2f}"]
+            cells = [f"{spread(p50):.1f}", f"{spread(p99):.0f}", f"{100.0 * failed.mean():.2f}"]
             ours = _reference(name, arms)
             if ours and ours != name:
                 reference = np.array([one[1][phase] for one in figures[ours]])
-                cells.append(_median(reference / p99, rng, 2))
+                cells.append(f"{spread(reference / p99):.2f}")
             else:
                 cells.append("")
             lines.append(f"| {ARMS[name].title} | {' | '.join(cells)} |")
@@ -213,14 +205,6 @@ def _figures(
         p99.append(float(1e3 * np.percentile(good, 99)) if good.size else np.inf)
         failed.append(float(np.mean(status[inside] != 200)))
     return p50, p99, failed
-
-
-def _median(values: NDArray[np.float64], rng: np.random.Generator, digits: int) -> str:
-    if values.size < FEWEST:
-        return f"{np.median(values):.{digits}f} [{values.min():.{digits}f}, {values.max():.{digits}f}]"
-    picks = rng.integers(0, values.size, (RESAMPLES, values.size))
-    low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
-    return f"{np.median(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _place(directory: Path, pair: int, arm: str) -> Path:

@@ -13,7 +13,9 @@ import numpy as np
 
 from quantum_control.bench.allocator import Allocator, Load, read_latencies
 from quantum_control.bench.memory_arms import ARMS, INTERVAL, SOFT, start
-from quantum_control.bench.memory_results import Results, Run, keep_settings, place, write
+from quantum_control.bench.memory_results import Results, Run, place, write
+from quantum_control.bench.settings import keep_settings
+from quantum_control.bench.spread import MARKS
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources.jvm_heap import FLAG
@@ -71,7 +73,7 @@ def command(
     if pairs < 1 or not phase_seconds >= 2.0 or not price > 0.0:
         raise ConfigError("--pairs needs 1 or more, --phase-seconds 2 or more, --price more than 0")
     out.mkdir(parents=True, exist_ok=True)
-    keep_settings(out, {"phase_seconds": phase_seconds, "price": price, "seed": seed})
+    keep_settings(out, {"phase_seconds": phase_seconds, "price": price, "seed": seed, "jobs": jobs})
     runs = []
     for pair in range(pairs):
         for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():
@@ -85,7 +87,8 @@ def command(
         return
     click.echo(
         f"{len(results.pairs)} pairs, 4 phases of {phase_seconds:g} s, {os.cpu_count()} cores, {MAXIMUM},"
-        f" a GiB worth {price:g} cores. Median over pairs [95 % bootstrap interval].\n"
+        f" a GiB worth {price:g} cores, runs at the same time: {jobs}."
+        f" Median over pairs {MARKS}.\n"
     )
     click.echo(results.table(list(SOFT)))
 

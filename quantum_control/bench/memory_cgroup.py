@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,8 @@ import numpy as np
 
 from quantum_control.bench.cgroup_arms import ARMS, INTERVAL, start
 from quantum_control.bench.memory_bed import WorkingSet
-from quantum_control.bench.memory_results import keep_settings
+from quantum_control.bench.settings import keep_settings
+from quantum_control.bench.spread import MARKS, spread
 from quantum_control.bench.together import run_together
 from quantum_control.core.errors import ConfigError
 from quantum_control.sources.cgroups import FILES
@@ -31,8 +33,6 @@ PHASES = ((TOTAL, 0.25), (SMALL, 0.5), (TOTAL, 0.25))
 
 LONG_STALL = 0.01
 """Share of an interval above which a stall counts as long."""
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def command(pairs: int, seconds: float, out: Path, seed: int, jobs: int, as_json
     if pairs < 1 or seconds < 20.0:
         raise ConfigError("--pairs needs 1 or more, --seconds 20 or more")
     out.mkdir(parents=True, exist_ok=True)
-    keep_settings(out, {"seconds": seconds, "seed": seed})
+    keep_settings(out, {"seconds": seconds, "seed": seed, "jobs": jobs})
     runs = []
     for pair in range(pairs):
         for name in np.random.default_rng((seed, pair)).permutation(ARMS).tolist():
@@ -141,6 +141,10 @@ def command(pairs: int, seconds: float, out: Path, seed: int, jobs: int, as_json
     if as_json:
         print_json({"pairs": pairs, "arms": medians(out, pairs)})
         return
+    click.echo(
+        f"{pairs} pairs, runs of {seconds:g} s, {os.cpu_count()} cores, runs at the same time: {jobs}."
+        f" Medians over pairs; of what was saved {MARKS}.\n"
+    )
     click.echo(table(out, pairs))
 
 
@@ -171,7 +175,7 @@ def medians(out: Path, pairs: int) -> dict[str, dict[str, float]]:
 
 
 def table(out: Path, pairs: int) -> str:
-    """Table of the medians over the pairs, with 95 % bootstrap intervals of the memory saved."""
+    """Table of the medians over the pairs, and how sure those of the memory saved are."""
     figures = measured(out, pairs)
     rows = [
         "| arm | resident, MiB | saved | saved while 60 are hot | stalled | stalled but for the jump"
@@ -184,20 +188,16 @@ def table(out: Path, pairs: int) -> str:
         def median(key: str, own: Sequence[Mapping[str, float]] = own) -> float:
             return float(np.median([each[key] for each in own]))
 
-        saved = [1.0 - a["resident"] / b["resident"] for a, b in zip(own, base, strict=True)]
-        small = [1.0 - a["resident_small"] / b["resident_small"] for a, b in zip(own, base, strict=True)]
+        saved, small = (
+            np.array([1.0 - a[key] / b[key] for a, b in zip(own, base, strict=True)])
+            for key in ("resident", "resident_small")
+        )
         rows.append(
-            f"| {name} | {median('resident') / MIB:.0f} | {_interval(saved)} | {_interval(small)}"
+            f"| {name} | {median('resident') / MIB:.0f} | {spread(saved):.1%} | {spread(small):.1%}"
             f" | {median('stalled'):.3%} | {median('stalled_without_jump'):.3%} | {median('long_stalls'):.0f}"
             f" | {median('slowest') * 1e3:.0f} | {median('delayed'):.3%} | {median('control'):.3%} |"
         )
     return "\n".join(rows)
-
-
-def _interval(values: Sequence[float]) -> str:
-    drawn = np.random.default_rng(0).choice(values, (RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
-    return f"{np.median(values):.1%} [{low:.1%}, {high:.1%}]"
 
 
 if __name__ == "__main__":

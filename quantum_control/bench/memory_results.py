@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_control.bench.spread import spread
 from quantum_control.core.errors import ConfigError
 from quantum_control.resources.heap_sizing import GIB
 from quantum_control.simulation.traffic import FloatArray
-
-RESAMPLES = 2000
-"""Of the bootstrap over pairs."""
 
 SUFFIX = ".npz"
 
@@ -65,23 +61,6 @@ class Run:
             used = np.interp([index * self.phase_seconds, min(until, time[-1])], time, spent)
             rows[name] = committed[inside].mean(), (used[1] - used[0]) / self.phase_seconds
         return np.array([rows[name] for name in sorted(rows)])
-
-
-def keep_settings(folder: Path, settings: Mapping[str, object]) -> None:
-    """Keep the settings, and the number of processors, with the data.
-
-    Raises
-    ------
-    ConfigError
-        The folder has data of others, which are not to be mixed in.
-    """
-    path, asked = folder / "settings.json", {**settings, "cores": os.cpu_count()}
-    if not path.exists():
-        path.write_text(json.dumps(asked, indent=1) + "\n")
-        return
-    kept = json.loads(path.read_text())
-    if kept != asked:
-        raise ConfigError(f"{folder} has the data of {kept}, not of {asked}; give another --out")
 
 
 def place(folder: Path, pair: int, arm: str) -> Path:
@@ -220,10 +199,7 @@ class Results:
                 "p99_seconds": p99,
                 "paused_share": None if np.isnan(self.paused[arm]) else self.paused[arm],
                 "control_share": self.control[arm],
-                "over_best": {
-                    name: dict(zip(("median", "low", "high"), spread(each), strict=True))
-                    for name, each in over.items()
-                },
+                "over_best": {name: asdict(spread(each)) for name, each in over.items()},
             }
         return {"pairs": len(self.pairs), "best_fixed": best, "arms": arms}
 
@@ -271,18 +247,9 @@ def _between(at: float, xs: FloatArray, ys: FloatArray) -> float:
     return float(np.exp(np.interp(at, xs, ys, left=np.nan, right=np.nan)))
 
 
-def spread(values: FloatArray) -> tuple[float, float, float]:
-    """Median, and its 95 % bootstrap interval."""
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(values, (RESAMPLES, values.size)), axis=1)
-    low, high = np.percentile(medians, (2.5, 97.5))
-    return float(np.median(values)), float(low), float(high)
-
-
 def _interval(ratios: FloatArray) -> str:
     known = ratios[np.isfinite(ratios)]
     if not known.size:
         return "none alike"
-    median, low, high = spread(known)
     missing = f" ({known.size} of {ratios.size} pairs)" if known.size < ratios.size else ""
-    return f"{median:.2f} [{low:.2f}, {high:.2f}]{missing}"
+    return f"{spread(known):.2f}{missing}"

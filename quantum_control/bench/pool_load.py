@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from quantum_control.simulation.traces import trace, traces_directory
+from quantum_control.simulation.traces import TRACES, trace, traces_directory
 from quantum_control.simulation.traffic import FloatArray
 
 CLIENTS = 64
@@ -122,6 +123,15 @@ def timetable(phase: Phase, rate: float, seconds: float, rng: np.random.Generato
 
 TRACE = "twitter"
 """Recording whose ups and downs the arrivals have."""
+
+
+def recording() -> str:
+    """File that the arrivals follow and its SHA-256, or `none`: with another one they are others."""
+    folder = traces_directory()
+    if folder is None:
+        return "none"
+    with (folder / TRACES[TRACE]).open("rb") as file:
+        return f"{TRACES[TRACE]}, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _shape(slots: int, rng: np.random.Generator) -> FloatArray:

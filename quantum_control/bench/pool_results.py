@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum_control.bench.spread import Spread, spread
 from quantum_control.core.errors import ConfigError
 from quantum_control.simulation.traffic import FloatArray
-
-RESAMPLES = 2000
-"""Of the bootstrap over pairs."""
 
 TIE = 0.99
 """Fixed sizes whose throughput is within 1 % of the highest are told apart by their p99."""
@@ -106,19 +104,6 @@ def read(path: Path) -> list[Run]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """Median over pairs of a figure over the best fixed size's in the same pair."""
-
-    median: float
-    low: float
-    high: float
-    """95 % bootstrap interval of the median."""
-
-    def __str__(self) -> str:
-        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-@dataclass(frozen=True, slots=True)
 class _Column:
     """An arm in a phase: one row a pair, nan where it did not run."""
 
@@ -197,8 +182,8 @@ class Results:
         ties = [arm for arm, (throughput, _) in medians.items() if throughput >= TIE * top]
         return min(ties, key=lambda arm: float(medians[arm][1]))
 
-    def ratios(self, phase: str, arm: str, best: str) -> tuple[Ratio, Ratio, Ratio, Ratio]:
-        """Throughput and p99 over those of the arm `best`: of the whole phase, then settled."""
+    def ratios(self, phase: str, arm: str, best: str) -> tuple[Spread, Spread, Spread, Spread]:
+        """Throughput and p99 over those of the arm `best` in the same pair: of the whole phase, settled."""
         one, other = self._columns[phase, arm], self._columns[phase, best]
         whole, settled = one.whole / other.whole, one.settled / other.settled
         return _ratio(whole[:, 0]), _ratio(whole[:, 1]), _ratio(settled[:, 0]), _ratio(settled[:, 1])
@@ -248,7 +233,7 @@ class Results:
             for arm in sorted(arms, key=lambda arm: -self.ratios(phase, arm, best)[0].median):
                 column = self._columns[phase, arm]
                 p99 = 1e3 * float(np.nanmedian(column.whole[:, 1]))
-                cells = " | ".join(map(str, self.ratios(phase, arm, best)))
+                cells = " | ".join(f"{ratio:.3f}" for ratio in self.ratios(phase, arm, best))
                 lines.append(f"| {arm} | {column.pairs} | {column.size:.1f} | {p99:.0f} | {cells} |")
             lines.append("")
         for arm, (share, worst) in self._control.items():
@@ -262,9 +247,5 @@ def place(folder: Path, pair: int, arm: str) -> Path:
     return folder / f"{pair:04d} {arm}{SUFFIX}"
 
 
-def _ratio(ratios: FloatArray) -> Ratio:
-    ratios = ratios[np.isfinite(ratios)]
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(ratios, (RESAMPLES, ratios.size)), axis=1)
-    low, high = np.percentile(medians, (2.5, 97.5))
-    return Ratio(float(np.median(ratios)), float(low), float(high))
+def _ratio(ratios: FloatArray) -> Spread:
+    return spread(ratios[np.isfinite(ratios)])

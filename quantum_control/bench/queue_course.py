@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +49,6 @@ class Course:
     of connections (Appenzeller, Keslassy & McKeown, SIGCOMM 2004)."""
     interval: float = 0.1
     """Seconds between steps of the control."""
-
-    def settings(self) -> dict[str, object]:
-        """As JSON has it."""
-        return asdict(self) | {"rates": list(self.rates)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +182,7 @@ def run(
 
 
 def figures(phase: Phase) -> Mapping[str, float]:
-    """Throughput (unit 1), p50 and p95 of the delay (s) and what was lost (unit 1) of a phase."""
+    """Throughput (unit 1), p50 and p95 of the delay of what arrived (s), and what did not (unit 1)."""
     p50, p95 = np.percentile(phase.delays, [50.0, 95.0]) if phase.delays.size else (np.inf, np.inf)
     return {
         "throughput": phase.throughput,

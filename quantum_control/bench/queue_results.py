@@ -9,15 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum_control.bench.queue_course import Phase, figures
+from quantum_control.bench.spread import spread
 
 SUFFICIENT = 0.98
 """Share of the highest throughput of any fixed limit that a limit has to reach to be called good."""
-
-RESAMPLES = 2000
-"""Of the bootstrap over pairs."""
-
-FEWEST = 6
-"""Pairs below which no interval of confidence is given, but the range."""
 
 Figures = Mapping[str, NDArray[np.float64]]
 """By the name of the figure: one row a pair, one column a rate."""
@@ -122,8 +117,9 @@ class Results:
         best = self.best(fixed)
         overall = self.overall(fixed, best)
         names = [f"{rate / 1e6:g} Mbit/s" for rate in self._rates]
-        head = "| arm | " + " | ".join(f"{n}: limit | throughput | p95, ms | p95 over best" for n in names)
-        lines = [head + " |", "|---" * (1 + 4 * len(names)) + "|"]
+        columns = "limit | throughput | p95 of what arrived, ms | p95 over best | refused, %"
+        head = "| arm | " + " | ".join(f"{name}: {columns}" for name in names)
+        lines = [head + " |", "|---" * (1 + 5 * len(names)) + "|"]
         for arm in self._figures:
             marks = [n for n, b in zip(names, best, strict=True) if b == arm]
             title = titles(arm) + (f" (best at {', '.join(marks)})" if marks else "")
@@ -132,9 +128,10 @@ class Results:
             for column, of in enumerate(best):
                 cells += [
                     f"{np.median(self._figures[arm]['limit'][:, column]):.0f}",
-                    self._interval(self._ratio(arm, of, "throughput", column), 3),
+                    f"{spread(self._ratio(arm, of, 'throughput', column)):.3f}",
                     f"{1e3 * np.median(self._figures[arm]['p95'][:, column]):.1f}",
-                    self._interval(self._ratio(arm, of, "p95", column), 2),
+                    f"{spread(self._ratio(arm, of, 'p95', column)):.2f}",
+                    f"{100.0 * np.median(self._figures[arm]['lost'][:, column]):.2f}",
                 ]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
@@ -142,8 +139,8 @@ class Results:
     def beside(self, arm: str, base: str) -> str:
         """Throughput and p95 of an arm over those of another, at each rate, in words."""
         told = [
-            f"throughput {self._interval(self._ratio(arm, base, 'throughput', column), 3)}"
-            f" and p95 {self._interval(self._ratio(arm, base, 'p95', column), 2)} at {rate / 1e6:g} Mbit/s"
+            f"throughput {spread(self._ratio(arm, base, 'throughput', column)):.3f}"
+            f" and p95 {spread(self._ratio(arm, base, 'p95', column)):.2f} at {rate / 1e6:g} Mbit/s"
             for column, rate in enumerate(self._rates)
         ]
         return "; ".join(told)
@@ -153,11 +150,3 @@ class Results:
             self._figures[arm][name][:, column] / self._figures[base][name][:, column]
         )
         return ratio
-
-    def _interval(self, values: NDArray[np.float64], digits: int) -> str:
-        """Median over pairs, and its 95 % bootstrap interval (the range, of too few)."""
-        low, high = values.min(), values.max()
-        if values.size >= FEWEST:
-            picks = np.random.default_rng(0).integers(0, values.size, (RESAMPLES, values.size))
-            low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
-        return f"{np.median(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from math import inf, isnan
@@ -119,7 +120,7 @@ def _run(load: Load, sizes: tuple[int, ...], console: Console) -> _Shown:
         work = stack.enter_context(Work(server.port))
         services = sweep.expected_services(load, work.calibrate())
         costs = sweep.sweep(load, services, objective)
-        best = min(costs, key=costs.__getitem__)
+        best = _least(costs)
         chosen = sorted({default_size(), *(sizes or (best,))})
         for line in _introduction(load, costs, best, chosen):
             console.print(line, highlight=False, soft_wrap=not console.is_terminal)
@@ -148,6 +149,11 @@ def _introduction(load: Load, costs: dict[int, float], best: int, sizes: list[in
     ]
 
 
+def _least(costs: Mapping[int, float]) -> int:
+    """Fixed size of the least cost."""
+    return min(costs, key=costs.__getitem__)
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What there is to show in the end."""
@@ -173,8 +179,10 @@ class _Shown:
         objective: Objective,
     ) -> _Shown:
         measured = [sweep.measured_cost(each, objective) for each in played]
-        fixed = [index for index, arm in enumerate(arms) if arm.size is not None]
-        best = min(fixed, key=measured.__getitem__)
+        fixed = {arm.size: index for index, arm in enumerate(arms) if arm.size is not None}
+        best, named = fixed.get(_least(costs)), report.BEST
+        if best is None:
+            best, named = min(fixed.values(), key=measured.__getitem__), report.LEAST_PLAYED
         statistics = [report.Statistics(load, each, objective) for each in played]
         reports = []
         default = 0
@@ -188,9 +196,11 @@ class _Shown:
                     default = index
                     name = f"default, {arm.size}"
                 if index == best:
-                    name = f"best {name}"
+                    name = f"best {name}" if named == report.BEST else f"{named}: {name}"
             reports.append(statistics[index].report(name, arm.size, replayed))
-        judged = report.claims(statistics[default], statistics[best], statistics[-1], len(load.segments))
+        judged = report.claims(
+            statistics[default], statistics[best], statistics[-1], len(load.segments), named
+        )
         waited = reports[-1].figures["burst_wait_p99_seconds"].value
         enough = None if isnan(waited) else sweep.enough(load, services, waited)
         return cls(load, costs, played, reports, judged, enough, objective)
@@ -203,6 +213,8 @@ class _Shown:
             for arm in self.arms
             if arm.replayed_cost is not None
         ]
+        fixed = [arm for arm in self.arms if arm.size is not None]
+        cheapest, least = min(fixed, key=lambda arm: arm.figures["cost"].value), _least(self.costs)
         lines = ["", report.table(self.arms, width), ""]
         lines += [report.sentence(claim) for claim in self.claims]
         if self.enough is not None:
@@ -215,7 +227,11 @@ class _Shown:
             "wait: from the arrival of a task to its start; dropped tasks count as well",
             "thread-seconds: threads kept, busy or not, added up over time",
             f"cost: {prices.waiting:g} x backlog + {prices.size:g} x threads + {prices.change:g} x changes; "
-            "the best fixed has the least",
+            + (
+                "the best fixed has the least"
+                if cheapest.size == least
+                else f"the best fixed has {least} threads (replayed)"
+            ),
             f"replayed cost over measured: {', '.join(checks)}",
             f"[95 % intervals] by bootstrap over {blocks} blocks, paired"
             + ("; too few to rely on" if blocks < FEW else ""),

@@ -1,14 +1,16 @@
 """The queue benchmark: which fixed limit is best, what the table says, what is kept."""
 
-import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from quantum_control.bench import buffer
 from quantum_control.bench.buffer import ARMS, command, title
 from quantum_control.bench.queue_course import Course, Phase, figures
 from quantum_control.bench.queue_results import Results, place, read, write
+from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError
 
 RATES = (10e6, 100e6)
@@ -65,16 +67,30 @@ def test_the_table_has_every_arm_over_the_best_of_each_rate(tmp_path, pairs):
     runs = {"15000": [(1.0, 0.02), (0.5, 0.01)], "optomechanical": [(0.99, 0.025), (1.0, 0.02)]}
     lines = kept(tmp_path, runs, pairs).table(["15000"], title).splitlines()
     assert lines[2].startswith("| fixed, 15000 (best at 10 Mbit/s, 100 Mbit/s)")
-    assert "| steered, optomechanical | 25000 | 0.990 [0.990, 0.990] | 25.0 | 1.25 [1.25, 1.25] |" in lines[3]
-    assert "2.000 [2.000, 2.000]" in lines[3]
+    same = {2: "{0} ({0} to {0})", 8: "{0} [{0}, {0}]"}[pairs].format
+    steered = f"| steered, optomechanical | 25000 | {same('0.990')} | 25.0 | {same('1.25')} | 0.00 |"
+    assert steered in lines[3]
+    assert same("2.000") in lines[3]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_what_a_short_queue_refuses_is_told_beside_the_delay_of_what_it_lets_in(tmp_path):
+    for pair, lost in enumerate([50, 50, 600]):
+        write(place(tmp_path, pair, "100"), [phase(10e6, 1.0, 0.001, lost=lost), phase(100e6, 1.0, 0.001)])
+    head, _, row = (
+        [cell.strip() for cell in line.split("|")]
+        for line in Results(tmp_path, ["100"], 3, RATES).table(["100"], title).splitlines()
+    )
+    refused = [cell for name, cell in zip(head, row, strict=True) if name == "refused, %"]
+    assert refused == ["20.00", "0.00"]
+    assert head.count("p95 of what arrived, ms") == 2
 
 
 def test_an_arm_is_compared_with_another_at_each_rate(tmp_path):
     results = kept(tmp_path, {"told": [(1.0, 0.02), (0.5, 0.01)], "coherent": [(0.9, 0.02), (1.0, 0.02)]})
     said = results.beside("coherent", "told")
-    assert "throughput 0.900 [0.900, 0.900] and p95 1.00 [1.00, 1.00] at 10 Mbit/s" in said
-    assert "throughput 2.000 [2.000, 2.000] and p95 2.00 [2.00, 2.00] at 100 Mbit/s" in said
+    assert "throughput 0.900 (0.900 to 0.900) and p95 1.00 (1.00 to 1.00) at 10 Mbit/s" in said
+    assert "throughput 2.000 (2.000 to 2.000) and p95 2.00 (2.00 to 2.00) at 100 Mbit/s" in said
 
 
 def test_a_pair_that_is_not_complete_is_left_out(tmp_path):
@@ -86,11 +102,13 @@ def test_every_arm_has_a_title_of_its_own():
     assert len({title(arm) for arm in ARMS}) == len(ARMS)
 
 
-def test_data_of_another_course_is_not_mixed_in(tmp_path):
-    (tmp_path / "settings.json").write_text(json.dumps(Course(seconds=99.0).settings()))
-    result = CliRunner().invoke(command, ["--out", str(tmp_path)])
+@pytest.mark.parametrize("other", [["--seconds", "99"], ["--jobs", "2"]], ids=" ".join)
+def test_data_of_another_course_is_not_mixed_in(tmp_path, monkeypatch, other):
+    monkeypatch.setattr(buffer, "run_together", lambda *_: None)
+    keep_settings(tmp_path, {**asdict(Course()), "seed": 1, "jobs": 1})
+    result = CliRunner().invoke(command, ["--out", str(tmp_path), *other])
     assert isinstance(result.exception, ConfigError)
-    assert "another --out" in str(result.exception)
+    assert "another folder" in str(result.exception)
 
 
 def test_phases_too_short_to_measure_are_refused(tmp_path):

@@ -12,11 +12,12 @@ from click.testing import CliRunner
 pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
 
 from quantum_control.bench import connections
-from quantum_control.bench.connections import Calibration, _candidates, run_arm
+from quantum_control.bench.connections import Calibration, _calibration, _candidates, run_arm
 from quantum_control.bench.pool_arms import DEFAULTS, OURS, TOLD, Account, Arm, named
-from quantum_control.bench.pool_load import PHASES
+from quantum_control.bench.pool_load import PHASES, TRACE
 from quantum_control.bench.pool_results import Run
-from quantum_control.core.errors import ActuatorError
+from quantum_control.core.errors import ActuatorError, ConfigError
+from quantum_control.simulation.traces import TRACES
 
 CALIBRATION = Calibration(
     rates={phase.name: 20.0 for phase in PHASES},
@@ -58,6 +59,22 @@ def test_a_size_that_was_not_taken_ends_the_run():
 def test_the_best_two_sizes_run_always_if_the_second_is_close():
     assert _candidates({4: 90.0, 8: 100.0, 16: 95.0}) == [8, 16]
     assert _candidates({4: 10.0, 32: 50.0, 64: 100.0}) == [64]
+
+
+def test_pairs_with_arrivals_of_another_recording_are_not_mixed_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("QC_TRACES", str(tmp_path))
+    (tmp_path / TRACES[TRACE]).write_bytes(b"1")
+    monkeypatch.setattr(connections, "start", lambda *_: nullcontext(Arm(lambda _: None, 9, Account())))
+    monkeypatch.setattr(connections, "capacity", lambda *_: 100.0)
+    kept = tmp_path / "calibration.json", None, "psycopg_pool", 4.0, 1
+    first = _calibration(*kept)
+    assert _calibration(*kept) == first
+    (tmp_path / TRACES[TRACE]).write_bytes(b"2")
+    with pytest.raises(ConfigError, match="give another --out"):
+        _calibration(*kept)
+    monkeypatch.setenv("QC_TRACES", str(tmp_path / "missing"))
+    with pytest.raises(ConfigError, match="'trace': 'none'"):
+        _calibration(*kept)
 
 
 @pytest.mark.parametrize(("backend", "default"), DEFAULTS.items())

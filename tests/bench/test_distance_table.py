@@ -1,13 +1,16 @@
 """What `bench distance` says of runs that are there."""
 
 import json
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from quantum_control.bench import distance
 from quantum_control.bench.distance import command, measure, table
-from quantum_control.bench.long_line import Line
+from quantum_control.bench.long_line import Line, p95
+from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError, SensorError
 
 LINE = Line(rate=8e6, distance=0.5, seconds=10.0, settled=4.0)
@@ -16,9 +19,7 @@ LINE = Line(rate=8e6, distance=0.5, seconds=10.0, settled=4.0)
 def put(directory, pair, arm, *, share, steps=0):
     """A run that carried nothing for 4 s, and then `share` of the bound."""
     directory.mkdir(exist_ok=True)
-    (directory / "settings.json").write_text(
-        json.dumps({"rate": LINE.rate, "distance": 0.5, "seconds": 10.0, "settled": 4.0})
-    )
+    keep_settings(directory, {**asdict(LINE), "seed": 1, "jobs": 1})
     speed = share * LINE.bound
     arrived = [[t / 2, max(0.0, (t / 2 - 4.0) * speed)] for t in range(1, 21)]
     (directory / f"{pair:04d}-{arm}.json").write_text(
@@ -33,13 +34,21 @@ def test_the_bound_is_the_payload_that_the_line_can_carry():
     assert LINE.product == 500_000
 
 
+@pytest.mark.parametrize(("lost", "told"), [(0, 0.95), (5, 1.0), (6, np.inf), (50, np.inf), (100, np.inf)])
+def test_what_was_lost_is_infinitely_late(lost, told):
+    delays = np.arange(1, 101) / 100.0
+    delays[:lost] = np.inf
+    assert p95(delays) == told
+
+
 def test_the_start_is_left_out_of_the_one_figure_and_in_the_other(tmp_path):
     put(tmp_path, 0, "default", share=0.4)
     put(tmp_path, 0, "sysctl", share=0.97, steps=40)
     told = table(tmp_path, ["default", "sysctl"])
-    assert "| 40.0 [40.0, 40.0] | 24.0 [24.0, 24.0] | 10.0 [10.0, 10.0] | 3 [3, 3] |  |  |" in told
-    assert "| 97.0 [97.0, 97.0] | 58.2 [58.2, 58.2] | 10.0 [10.0, 10.0] | 3 [3, 3] | 2.00 | 0.40 |" in told
-    assert "lowest, highest" in told
+    shared = "10.0 (10.0 to 10.0) | 3 (3 to 3)"
+    assert f"| 40.0 (40.0 to 40.0) | 24.0 (24.0 to 24.0) | {shared} |  |  |" in told
+    assert f"| 97.0 (97.0 to 97.0) | 58.2 (58.2 to 58.2) | {shared} | 2.00 | 0.40 |" in told
+    assert "(range)" in told
 
 
 def test_only_whole_pairs_count_and_with_enough_of_them_there_is_an_interval(tmp_path):
@@ -48,7 +57,7 @@ def test_only_whole_pairs_count_and_with_enough_of_them_there_is_an_interval(tmp
     put(tmp_path, 7, "large", share=1.0)
     told = table(tmp_path, ["default"])
     assert told.startswith("7 pairs")
-    assert "95 % bootstrap interval" in told
+    assert "[95 % bootstrap interval]" in told
     assert "| 33.0 [3" in told
 
 
@@ -61,10 +70,11 @@ def test_no_pair_or_a_run_that_is_too_short_is_told(tmp_path):
         table(tmp_path, ["default"])
 
 
-def test_runs_of_another_line_are_not_mixed_in(tmp_path):
+@pytest.mark.parametrize(("line", "seed", "jobs"), [(Line(), 1, 1), (LINE, 2, 1), (LINE, 1, 2)])
+def test_runs_of_other_settings_are_not_mixed_in(tmp_path, line, seed, jobs):
     put(tmp_path, 0, "default", share=0.4)
-    with pytest.raises(ConfigError, match="give another one"):
-        measure(tmp_path, Line(), 1, ["default"], 1)
+    with pytest.raises(ConfigError, match="give another folder"):
+        measure(tmp_path, line, 1, ["default"], seed, jobs)
 
 
 def test_a_run_whose_transfer_fails_is_made_again_and_that_is_kept(tmp_path, monkeypatch):
@@ -96,4 +106,5 @@ def test_runs_that_are_there_are_not_made_again(tmp_path):
     arguments = [str(tmp_path), "--pairs", "1", "--rate", "8e6", "--distance", "0.5", "--seconds", "10"]
     result = CliRunner().invoke(command, [*arguments, "--settled", "4", "--arm", "default"])
     assert result.exit_code == 0, result.output
-    assert "| 40.0 [40.0, 40.0] |" in result.output
+    assert "runs at the same time: 1." in result.output
+    assert "| 40.0 (40.0 to 40.0) |" in result.output

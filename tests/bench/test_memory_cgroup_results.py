@@ -58,8 +58,8 @@ def test_the_table_compares_with_no_limit_in_the_same_pair(tmp_path):
             content = asdict(run(name, small=100 if name == "ours" else 200))
             (tmp_path / f"{pair:04d}-{name}.json").write_text(json.dumps(content))
     rows = table(tmp_path, 2).splitlines()
-    assert "| ours | 167 | 16.7% [16.7%, 16.7%] | 50.0% [50.0%, 50.0%] |" in rows[-1]
-    assert "| none | 200 | 0.0% [0.0%, 0.0%] |" in rows[2]
+    assert "| ours | 167 | 16.7% (16.7% to 16.7%) | 50.0% (50.0% to 50.0%) |" in rows[-1]
+    assert "| none | 200 | 0.0% (0.0% to 0.0%) |" in rows[2]
 
 
 @pytest.mark.parametrize("wrong", [["--pairs", "0"], ["--seconds", "5"]])
@@ -68,13 +68,14 @@ def test_runs_that_are_too_few_or_too_short_are_refused(tmp_path, wrong):
     assert isinstance(told.exception, ConfigError)
 
 
-def test_data_of_another_length_are_not_mixed_in(tmp_path, monkeypatch):
+def test_data_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch):
     monkeypatch.setattr(memory_cgroup, "run", lambda name, seconds: run(name))
     usual = ["--pairs", "1", "--out", str(tmp_path)]
     told = CliRunner().invoke(command, [*usual, "--seconds", "30"])
     assert told.exception is None
-    for other in ("--seconds=40", "--seed=2"):
+    assert "runs at the same time: 1." in told.output
+    for other in ("--seconds=40", "--seed=2", "--jobs=2"):
         told = CliRunner().invoke(command, [*usual, "--seconds", "30", other])
         assert isinstance(told.exception, ConfigError)
-        assert "give another --out" in str(told.exception)
+        assert "give another folder" in str(told.exception)
     assert CliRunner().invoke(command, [*usual, "--seconds", "30"]).exception is None

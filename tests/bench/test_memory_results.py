@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from quantum_control.bench.memory import command
+from quantum_control.bench import memory
+from quantum_control.bench.memory import PRICE, command
 from quantum_control.bench.memory_results import Results, Run, place, read, write
+from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError
 
 MIB = 2**20
@@ -72,7 +73,7 @@ def test_the_best_fixed_heap_is_that_of_least_cost(folder):
     results = Results(folder, [*FIXED, "ours"], 3, price=0.5)
     assert results.best(FIXED) == "fixed 400 MiB"
     table = results.table(FIXED)
-    assert "| fixed 400 MiB | 400 | 0.213 | 4.000 | 10.0 | 1.00 [1.00, 1.00] |" in table
+    assert "| fixed 400 MiB | 400 | 0.213 | 4.000 | 10.0 | 1.00 (1.00 to 1.00) |" in table
     assert "Control of ours: 0.20%" in table
 
 
@@ -112,8 +113,10 @@ def test_only_pairs_in_which_every_arm_has_run_count(folder):
         Results(folder, ["other"], 3, price=0.5)
 
 
-def test_data_of_other_settings_are_not_mixed_in(tmp_path):
-    (tmp_path / "settings.json").write_text(json.dumps({"price": 3}))
-    answer = CliRunner().invoke(command, ["--pairs", "1", "--out", str(tmp_path)])
+@pytest.mark.parametrize("other", [["--price", "3"], ["--jobs", "2"]], ids=" ".join)
+def test_data_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch, other):
+    monkeypatch.setattr(memory, "run_together", lambda *_: None)
+    keep_settings(tmp_path, {"phase_seconds": 6.0, "price": PRICE, "seed": 1, "jobs": 1})
+    answer = CliRunner().invoke(command, ["--pairs", "1", "--out", str(tmp_path), *other])
     assert isinstance(answer.exception, ConfigError)
-    assert "give another --out" in str(answer.exception)
+    assert "give another folder" in str(answer.exception)

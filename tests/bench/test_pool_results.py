@@ -48,10 +48,10 @@ def test_the_best_fixed_size_is_found_for_each_phase_by_throughput_and_then_by_p
 
 def test_ratios_are_taken_within_pairs_and_have_an_interval(tmp_path):
     # The machine is twice as fast in the second pair: the ratio does not notice.
-    for pair, (few, ours) in enumerate([(50, 45), (100, 90), (80, 80)]):
+    for pair, (few, ours) in enumerate([(50, 45), (100, 90), (80, 80)] * 2):
         write(place(tmp_path, pair, "few"), [run(done=few)])
         write(place(tmp_path, pair, "ours"), [run(done=ours)])
-    ratio = Results(tmp_path, ["few", "ours"], 3).ratios("a", "ours", "few")[0]
+    ratio = Results(tmp_path, ["few", "ours"], 6).ratios("a", "ours", "few")[0]
     assert (ratio.low, ratio.median, ratio.high) == pytest.approx((0.9, 0.9, 1.0))
 
 
@@ -72,7 +72,7 @@ def test_arms_that_ran_in_some_pairs_are_compared_in_those_and_are_not_the_best_
     assert results.pairs == [0, 1, 2]
     assert results.best("a", ["few", "once"]) == "few"
     assert results.ratios("a", "once", "few")[0].median == pytest.approx(100 / 80)
-    assert "| once | 1 | 4.0 |" in results.table(["few", "once"])
+    assert "| once | 1 | 4.0 | 100 | 1.250 (1.250 to 1.250) |" in results.table(["few", "once"])
     arms = results.as_json(["few", "once"])["phases"]["a"]["arms"]
     assert {arm: arms[arm]["pairs"] for arm in arms} == {"few": 3, "once": 1, "ours": 3}
 

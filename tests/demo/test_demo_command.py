@@ -7,15 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.physics import Objective
 from quantum_control.demo import picture
-from quantum_control.demo.command import command
-from quantum_control.demo.report import MEASURES
+from quantum_control.demo.command import _Shown, command
+from quantum_control.demo.load import Load, Segment, default_size
+from quantum_control.demo.report import BEST, LEAST_PLAYED, MEASURES
+from quantum_control.demo.run import Played
 from quantum_control.terminal import EXIT_INTERRUPTED
 
 # A shell that starts the tests in the background lets their processes ignore the interrupt.
@@ -92,7 +98,6 @@ def test_the_json_has_every_figure_of_every_arm_with_its_interval(programmed):
     arms = programmed["arms"]
     assert {arm["size"] for arm in arms} >= {3, 9, None}
     assert [arm["name"] for arm in arms][-1] == "steered"
-    assert sum("best" in arm["name"] for arm in arms) == 1
     for arm in arms:
         assert arm["tasks"] == programmed["load"]["tasks"]
         assert arm["failed"] == 0
@@ -102,10 +107,61 @@ def test_the_json_has_every_figure_of_every_arm_with_its_interval(programmed):
             assert figure["high"] >= figure["value"] * 0.999
 
 
-def test_the_best_fixed_size_is_the_cheapest_of_those_that_were_played(programmed):
+def test_sizes_of_the_users_are_the_best_fixed_only_if_the_sweep_finds_them(programmed):
     fixed = [arm for arm in programmed["arms"] if arm["size"] is not None]
-    cheapest = min(fixed, key=lambda arm: arm["figures"]["cost"]["value"])
-    assert "best" in cheapest["name"]
+    best = int(min(programmed["sweep"], key=programmed["sweep"].get))
+    baseline = next((arm for arm in fixed if arm["size"] == best), None)
+    named = BEST if baseline else LEAST_PLAYED
+    baseline = baseline or min(fixed, key=lambda arm: arm["figures"]["cost"]["value"])
+    assert baseline["name"].startswith(named.split()[0])
+    assert [claim["text"] for claim in programmed["claims"][1:]] == [
+        f"thread-seconds, steered / {named}",
+        f"cost, steered / {named}",
+    ]
+
+
+FIRST = default_size()
+
+
+def shown(best):
+    """What there is to show of three fixed sizes, the second of least cost, if the sweep finds `best`."""
+    segment = Segment(2.0, np.zeros(5), np.full(5, 0.03), np.ones(5, bool))
+    load = Load((segment,) * 2, np.ones(2), (0.02, 0.05), "test")
+    arms = [SimpleNamespace(name=f"fixed, {size}", size=size) for size in (FIRST, FIRST + 1, FIRST + 2)]
+    arms.append(SimpleNamespace(name="steered", size=None))
+    played = [
+        [Played(np.full(5, 0.1), np.full(5, 0.03), 0, 0, 2.0, spent, 0.0, 0.0, ())] * 2
+        for spent in (30.0, 10.0, 20.0, 5.0)
+    ]
+    costs = {FIRST: 9.0, FIRST + 1: 8.0, FIRST + 2: 7.0, best: 1.0}
+    return _Shown.of(load, [np.full(5, 0.03)] * 2, costs, arms, played, Objective())
+
+
+def test_the_cheapest_size_played_is_not_the_best_fixed_if_another_would_cost_less():
+    without = shown(FIRST + 54)
+    assert [arm.name for arm in without.arms] == [
+        f"default, {FIRST}",
+        f"least cost of those played: fixed, {FIRST + 1}",
+        f"fixed, {FIRST + 2}",
+        "steered",
+    ]
+    _, threads, cost = without.claims
+    assert (threads.text, threads.met) == ("thread-seconds, steered / least cost of those played", None)
+    assert threads.ratio.value == 0.5
+    assert cost.text == "cost, steered / least cost of those played"
+    told = without.text(inf, 1.0)
+    assert "the best fixed has the least" not in told
+    assert f"the best fixed has {FIRST + 54} threads (replayed)" in told
+    assert "target at most" not in told
+
+
+def test_the_best_fixed_is_the_one_that_the_sweep_finds_whatever_the_others_cost_as_they_were_played():
+    dearer = shown(FIRST + 2)
+    assert [arm.name for arm in dearer.arms][1:3] == [f"fixed, {FIRST + 1}", f"best fixed, {FIRST + 2}"]
+    assert dearer.claims[1].ratio.value == 0.25
+    assert dearer.claims[1].met
+    assert f"the best fixed has {FIRST + 2} threads (replayed)" in dearer.text(inf, 1.0)
+    assert "the best fixed has the least" in shown(FIRST + 1).text(inf, 1.0)
 
 
 def test_claims_are_judged_by_their_own_figures(programmed):
@@ -113,7 +169,9 @@ def test_claims_are_judged_by_their_own_figures(programmed):
     assert wait["met"] is (
         None if wait["ratio"]["value"] is None else wait["ratio"]["value"] >= wait["least"]
     )
-    assert threads["met"] is (threads["ratio"]["value"] <= threads["most"])
+    assert threads["met"] is (
+        None if threads["most"] is None else threads["ratio"]["value"] <= threads["most"]
+    )
     assert cost["met"] is None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +23,11 @@ from quantum_control.bench.pool_load import (
     PHASES,
     SCHEMA,
     SLOT,
-    TRACE,
     Phase,
     Timetable,
     Work,
     capacity,
+    recording,
     serve,
     timetable,
 )
@@ -40,7 +39,6 @@ from quantum_control.daemon.shadow import Shadow
 from quantum_control.demo.arms import Stopwatch
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.simulation.peers.gradient2 import Gradient2Limit
-from quantum_control.simulation.traces import TRACES, traces_directory
 from quantum_control.validation.bed import TIMES, Bed, Block, Turn
 from quantum_control.validation.beds.steps import Steps
 from quantum_control.validation.beds.transactions import course, figures
@@ -163,11 +161,7 @@ class ConnectionsBed(Bed):
 
     def inputs(self) -> dict[str, str]:
         """Recording that the arrivals follow."""
-        folder = traces_directory()
-        if folder is None:
-            return {"trace": "none"}
-        with (folder / TRACES[TRACE]).open("rb") as file:
-            return {"trace": f"{TRACES[TRACE]}, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"}
+        return {"trace": recording()}
 
     def versions(self) -> dict[str, str]:
         """PostgreSQL's."""
