@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +38,20 @@ def test_the_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypa
         compiled = compile("\n" * line + code, str(page), "exec")
         if needs is None and page.stem not in SERVED:
             exec(compiled, namespace)  # noqa: S102 - that is what is tested
+
+
+def test_examples_use_no_name_that_their_page_does_not_define(tmp_path):
+    """Those that are only compiled as well."""
+    for page in [ROOT / "README.md", *PAGES]:
+        whole = ""
+        for line, code, _ in blocks(page):
+            whole += "\n" * (line - whole.count("\n")) + code  # so that a message names the line of the page
+        (tmp_path / f"{'.'.join(page.relative_to(ROOT).parts)}.py").write_text(whole, encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821"]
+    ran = subprocess.run(  # noqa: S603 - with files of our own
+        [*ruff, "--output-format", "concise", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_examples_are_found_and_told_apart(tmp_path):
