@@ -94,3 +94,18 @@ def test_the_links_of_a_page_lead_to_a_file_or_are_addresses(page):
             )
         elif address.path:
             assert (page.parent / address.path).exists(), f"{page.name}: {target}"
+
+
+FIGURE = re.compile(r"-?\d+\.\d+(?:\s?%)?(?: \[[^\]]+\])?")
+
+
+def test_the_figures_of_the_comparison_are_those_of_the_pages_that_it_names():
+    page = ROOT / "docs" / "comparison.md"
+    section = page.read_text(encoding="utf-8").partition("## What was measured, and what not")[2]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 5
+    for _, _, told, where in rows:
+        (target,) = LINK.findall(where)
+        source = (page.parent / target.partition("#")[0]).read_text(encoding="utf-8")
+        for figure in FIGURE.findall(told):
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", " ".join(source.split())), figure
