@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +38,20 @@ def test_the_examples_of_a_page_run_one_after_the_other(page, tmp_path, monkeypa
         compiled = compile("\n" * line + code, str(page), "exec")
         if needs is None and page.stem not in SERVED:
             exec(compiled, namespace)  # noqa: S102 - that is what is tested
+
+
+def test_examples_use_no_name_that_their_page_does_not_define(tmp_path):
+    """Those that are only compiled as well."""
+    for page in [ROOT / "README.md", *PAGES]:
+        whole = ""
+        for line, code, _ in blocks(page):
+            whole += "\n" * (line - whole.count("\n")) + code  # so that a message names the line of the page
+        (tmp_path / f"{'.'.join(page.relative_to(ROOT).parts)}.py").write_text(whole, encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821"]
+    ran = subprocess.run(  # noqa: S603 - with files of our own
+        [*ruff, "--output-format", "concise", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_examples_are_found_and_told_apart(tmp_path):
@@ -78,3 +94,18 @@ def test_the_links_of_a_page_lead_to_a_file_or_are_addresses(page):
             )
         elif address.path:
             assert (page.parent / address.path).exists(), f"{page.name}: {target}"
+
+
+FIGURE = re.compile(r"-?\d+\.\d+(?:\s?%)?(?: \[[^\]]+\])?")
+
+
+def test_the_figures_of_the_comparison_are_those_of_the_pages_that_it_names():
+    page = ROOT / "docs" / "comparison.md"
+    section = page.read_text(encoding="utf-8").partition("## What was measured, and what not")[2]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 5
+    for _, _, told, where in rows:
+        (target,) = LINK.findall(where)
+        source = (page.parent / target.partition("#")[0]).read_text(encoding="utf-8")
+        for figure in FIGURE.findall(told):
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", " ".join(source.split())), figure

@@ -48,7 +48,7 @@ class QuantumController:
         Name of a law ("optomechanical", "parametric", "coherent", "auto" or a
         plug-in's), or an instance.
     auto_tune
-        Learn headroom and gains online from the measured objective.
+        Learn headroom and how fast the filter follows online, by the prices of `objective`.
     interval
         Seconds between steps of `start()` and `run()`; the unit in which
         prices are charged.

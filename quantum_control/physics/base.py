@@ -54,7 +54,7 @@ class StaffedModel(PhysicsModel):
         return law
 
     def tuned(self, objective: Objective) -> PhysicsModel:
-        """The same law with headroom, agility and slack learnt online."""
+        """The same law with headroom, agility and jump learnt online; the slack is fixed."""
         return cast(PhysicsModel, load("tuning", "online")(self, objective))
 
     def setpoint(self, state: ResourceState) -> float:

@@ -1,1 +1,1 @@
-"""Learning online: headroom, gains, levels of demand, and which law fits."""
+"""Learning online: headroom, how fast to follow, levels of demand, and which law fits."""

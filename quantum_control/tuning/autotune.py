@@ -26,7 +26,7 @@ from quantum_control.tuning.twin import Forecasts, Twin
 
 
 class Tuned(PhysicsModel):
-    """A law whose agility, headroom and slack are learnt as it goes.
+    """A law whose filter (agility, jump) and headroom are learnt as it goes.
 
     Parameters
     ----------

@@ -124,6 +124,17 @@ def test_the_configuration_of_the_daemon_is_one(tmp_path):
     assert [each.mode for each in found.resources.values()] == ["shadow"]
 
 
+def test_the_page_names_what_is_to_be_changed_before_they_are_applied():
+    page = (PACKAGING.parent / "docs" / "keda.md").read_text()
+    (deployment,), (policy,) = of_kind("Deployment"), of_kind("NetworkPolicy")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert f"`image: {container['image']}`" in page
+    (server,) = (each for each in container["args"] if each.startswith("--prometheus="))
+    assert f"`{server.partition('://')[2]}`" in page
+    for namespace in re.findall(r"'kubernetes.io/metadata.name': '(.+?)'", str(policy)):
+        assert f"`{namespace}`" in page
+
+
 def test_the_container_file_copies_what_is_there_and_runs_as_nobody():
     text = re.sub(r"\\\n", " ", (PACKAGING / "Containerfile").read_text())
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]

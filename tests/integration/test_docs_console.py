@@ -31,6 +31,7 @@ NOT_RUN = {
     r"python benchmarks/.*": "takes minutes, and a machine that does nothing else",
     r"quantum-control keda .*": "goes on for ever; test_fleet_tutorial.py and test_keda_scaler.py run it",
     r"kubectl .*": "takes a cluster; test_keda_manifests.py checks what is applied",
+    r"podman .*": "takes an engine for containers, and fetches from elsewhere",
     r"quantum-control top": "goes on for ever; tests/daemon/test_top.py has it",
     r"quantum-control dashboards /etc/.*": "writes to /etc; test_dashboards.py has it write elsewhere",
     r"quantum-control plot /var/lib/.*": "reads what a daemon has left; test_plot.py has it made",

@@ -44,6 +44,32 @@ def test_so_are_those_of_the_readme(run):
     assert cells(effects([run], PLAN)[1] + costs([run])[1]) <= lines("README.md")
 
 
+VERDICT = re.compile(
+    r"^\| auto \| best fixed \| \S+ \(primary\) \| \S+( better| worse)? \|(?P<rest>.*)\|$", re.M
+)
+
+
+def test_the_readme_says_where_the_lead_over_the_best_fixed_setting_is_shown():
+    report = (RESULTS / "report.md").read_text(encoding="utf-8")
+    better, not_shown = set(), {}
+    for section in report.split("\n## ")[1:]:
+        if found := VERDICT.search(section):
+            resource = section.split("\n")[0]
+            assert found[1] != " worse"
+            if found[1]:
+                better.add(resource)
+            else:
+                not_shown[resource] = found["rest"].split("|")[3].strip()
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = re.search(
+        r"ours is better than the best fixed setting for (.+?)\. For (.+?) that is not shown \(p = (.+?)\)",
+        readme,
+    )
+    where, nowhere, values = (re.split(r", | and ", part.replace("the ", "")) for part in told.groups())
+    assert set(where) == better
+    assert dict(zip(nowhere, values, strict=True)) == not_shown
+
+
 SUPERSEDED = ROOT / "docs" / "results" / "superseded"
 
 
