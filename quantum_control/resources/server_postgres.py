@@ -22,9 +22,11 @@ SELECT connections, competing,
        (SELECT count(*) AS connections,
                count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()
                    AND coalesce(wait_event_type IN {COMPETING}, true)) AS competing
-          FROM pg_stat_activity WHERE backend_type = 'client backend') AS sessions
+          FROM pg_stat_get_activity(NULL) WHERE backend_type = 'client backend') AS sessions
  WHERE datname = current_database()
 """  # noqa: S608 - constants of ours
+"""`pg_stat_activity` is this function joined with the names of databases and users, which are not needed and
+take the server longer than all the rest."""
 
 ACTIVE_TIME_SINCE = 140000
 """Server version from which on pg_stat_database has `active_time`."""
