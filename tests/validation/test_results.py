@@ -100,14 +100,14 @@ def test_a_full_run_made_again_is_told_beside_the_first(folder):
         assert one.low <= two.value <= one.high
 
 
-def halves(resource, other, second):
+def halves(resource, other, second, ours="auto", mode=""):
     """Effect on the primary metric where `second` is not so and where it is, as the page writes it."""
     of = PLAN.of(resource)
-    pairs = by_pair(read_rows(RESULTS / resource, of))
+    pairs = by_pair(read_rows(RESULTS / f"{resource}{mode}", of))
     told = []
     for wanted in (False, True):
-        half = {pair: arms for pair, arms in pairs.items() if second(pair, arms["auto"].stretch) == wanted}
-        one = compare(half, "auto", other, of.primary, PLAN, of)
+        half = {pair: arms for pair, arms in pairs.items() if second(pair, arms[ours].stretch) == wanted}
+        one = compare(half, ours, other, of.primary, PLAN, of)
         told.append(f"{one.effect.value:.3g} [{one.effect.low:.3g}, {one.effect.high:.3g}]")
     return told
 
@@ -131,6 +131,11 @@ def page():
 def test_the_lead_over_fixed_weights_is_where_servers_have_changed_places():
     usual, changed = halves("loadbalancer", "best fixed", odd)
     assert f"takes {usual} times their latency, and {changed} while two" in page()
+
+
+def test_what_looking_costs_a_pool_of_connections_is_on_hot_rows():
+    hot, waits = halves("connections", "unsteered", odd, ours="watched", mode="-overhead")
+    assert f"{hot} of the latency on hot rows, {waits} where transactions wait" in page()
 
 
 @pytest.mark.parametrize(
