@@ -80,6 +80,7 @@ class GunicornResource(Resource):
         self._pidfile = pidfile
         self._clock = clock
         self._time = clock()
+        self._ordered = False  # whether a number was ever ordered of the master that is followed
         self.found_anew = 0
         """How often another master has come in place of the one before: its number is the original then."""
         self._unmeasured = False  # whether another one is followed that no measurement has told of yet
@@ -226,7 +227,7 @@ class GunicornResource(Resource):
         self._setting = Setting(begun(master).seen)
         self._master, self._load, self._cores = master, load, cores
         self._original = self._setting.number
-        self._ordered = False  # whether a number was ever ordered of this one
+        self._ordered = False
         self._time = self._clock()
 
     def __repr__(self) -> str:

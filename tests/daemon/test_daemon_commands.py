@@ -180,8 +180,9 @@ def test_the_documentation_has_every_key_of_a_resource_with_its_default():
     def default(field):
         if field.is_required():
             return "needed"
-        value = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
-        return "none" if value in (None, {}, []) else _toml(value)
+        if isinstance(field.default, BaseModel):
+            return f"{{ {', '.join(f'{key} = {value}' for key, value in field.default)} }}"
+        return "none" if field.default in (None, {}, []) else _toml(field.default)
 
     table = PAGE.partition("### Keys of a resource\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| `?([^`]+?)`? \| ", table, re.M)

@@ -96,12 +96,10 @@ def test_where_nobody_measures_what_waits_the_headroom_is_learnt_all_the_same():
 
 def test_a_rhythm_is_met_when_the_replicas_are_there():
     """Ordered now, they serve five intervals on."""
-    point = np.arange(900)
+    point = np.arange(700)
     flow = (12.0 + 4.0 * np.sin(2.0 * np.pi * point / 40.0))[:, None] ** 2
     replicas, waits = scaled(flow, sizing(1, model="parametric"))
-    late = slice(600, 890)
-    met, early = (
-        np.corrcoef(replicas[late, 0], flow[600 + ahead : 890 + ahead, 0])[0, 1] for ahead in (DELAY + 1, 1)
-    )
+    ordered = replicas[450:690, 0]
+    met, early = (np.corrcoef(ordered, flow[450 + ahead : 690 + ahead, 0])[0, 1] for ahead in (DELAY + 1, 1))
     assert met > early
-    assert waits[late].mean() < 1.0
+    assert waits[450:690].mean() < 0.05 * flow.mean()
