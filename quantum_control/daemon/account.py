@@ -52,8 +52,13 @@ def explain(steering: Steering) -> dict[str, object]:
     if controller is not None:
         found["bounds"] = [controller.bounds.minimum, controller.bounds.maximum]
         found["decisions"] = [str(decision) for decision in list(controller.decisions)[-5:]]
-        found["metrics"] = {name: f"{value:.6g}" for name, value in sorted(controller.metrics.items())}
+        found["metrics"] = {name: _figure(value) for name, value in sorted(controller.metrics.items())}
     return found
+
+
+def _figure(value: object) -> str:
+    """As an adapter says it, which may be anything."""
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
 
 
 def _state(steering: Steering, decision: Decision | None) -> str:

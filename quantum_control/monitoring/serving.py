@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.loopback import is_loopback
 from quantum_control.core.secret import Secret
 from quantum_control.monitoring.listener import Listener
 
@@ -204,7 +205,7 @@ def _made(make: Maker, query: str) -> Answer:
 
 def _meant_for(address: str) -> Callable[[str], bool]:
     """Whether the name by which somebody asks can be ours; any may, where we listen beyond loopback."""
-    if not (address == "localhost" or (_is_address(address) and ip_address(address).is_loopback)):
+    if not is_loopback(address):
         return lambda _: True
 
     def meant(host: str) -> bool:

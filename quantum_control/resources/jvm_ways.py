@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.loopback import is_loopback
 from quantum_control.resources.jvm_local import LocalJvm
 from quantum_control.resources.jvm_reading import Jvm
 from quantum_control.resources.reading import positive_int
@@ -35,5 +36,4 @@ def may_be_elsewhere(process_id: int | None, metric_source: str | None) -> bool:
     """Whether what these lead to may be on another machine, which runs on when this one starts anew."""
     if process_id is not None or metric_source is None:
         return False
-    host = JmxAddress(metric_source).host
-    return host not in ("localhost", "::1") and not host.startswith("127.")
+    return not is_loopback(JmxAddress(metric_source).host)

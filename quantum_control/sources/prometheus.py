@@ -8,12 +8,12 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from math import inf, isfinite
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from quantum_control.core.errors import ConfigError, SensorError
+from quantum_control.core.loopback import is_loopback
 from quantum_control.core.secret import Secret
 from quantum_control.sources.transport import RETRIES, TIMEOUT, Http
 
@@ -110,7 +110,11 @@ class PrometheusSource:
             )
         if (user is None) != (password is None) or (user and token):
             raise ConfigError(f"metric source {address}: give user and password, or token, or neither")
-        if (password or token) and address.startswith("http://") and not _is_loopback(address):
+        if (
+            (password or token)
+            and address.startswith("http://")
+            and not is_loopback(urlsplit(address).hostname or "")
+        ):
             raise ConfigError(
                 f"metric source {address}: a password or token would cross the network for all to read;"
                 " use prometheus+https://"
@@ -264,14 +268,6 @@ def _number(name: str, value: object) -> float:
         return float(str(value))
     except ValueError:
         raise ConfigError(f"metric source: {name}={value!r} is no number") from None
-
-
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name, which may be anybody's: also one that begins with 127
 
 
 def _marked(expression: str, mark: str) -> str:

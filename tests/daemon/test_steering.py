@@ -63,6 +63,13 @@ def test_a_mode_is_switched_at_the_next_step(place):
     assert steering.status()["mode"] == "observe"
 
 
+def test_a_figure_that_is_no_number_is_explained_as_it_stands(place):
+    steering = place.steer()
+    steps(steering)
+    steering.controller.metrics = {"lag": None, "busy": 1.5}
+    assert steering.explain()["metrics"] == {"busy": "1.5", "lag": "None"}
+
+
 def test_a_pause_holds_and_resume_goes_on(place):
     steering = place.steer()
     steering.pause.why = "paused by hand"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from importlib.resources import files
-from math import isfinite
 from typing import Any
 
 from quantum_control import __version__
@@ -22,6 +21,7 @@ from quantum_control.daemon.page.course import Course, short
 from quantum_control.daemon.standing import Status, ordered, picked, troubled, why
 from quantum_control.daemon.worth import shadowed
 from quantum_control.monitoring.serving import Answer, PageServer
+from quantum_control.terminal import plain
 
 HTML, CSS, SCRIPT, ICON, JSON = (
     "text/html; charset=utf-8",
@@ -201,19 +201,8 @@ def _json(content: Mapping[str, object]) -> Answer:
     try:
         text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     except ValueError:  # seldom, so that the others need not be looked through
-        text = json.dumps(_plain(content), separators=(",", ":"))
+        text = json.dumps(plain(content), separators=(",", ":"))
     return Answer(text.encode(), JSON)
-
-
-def _plain(value: Any) -> Any:
-    """Without what JSON has not: nan and infinity become null."""
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value
 
 
 def _number(text: str) -> int:
