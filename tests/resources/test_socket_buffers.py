@@ -1,4 +1,4 @@
-"""What connections can make use of, and the size that a controller comes to by it."""
+"""The size that a controller comes to by what connections can make use of, and what is set for it."""
 
 import json
 import random
@@ -6,73 +6,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from resources.idle_connection import IDLE
 
 from quantum_control import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError, SensorError
 from quantum_control.resources import socket_sysctl
-from quantum_control.resources.buffer_need import COMFORT, need
+from quantum_control.resources.buffer_need import COMFORT
 from quantum_control.resources.socket_sysctl import LARGEST, SocketBuffers
-from quantum_control.resources.tcp_connections import Connection
-from quantum_control.resources.tcp_memory import PAGE, tcp_memory_low, tcp_memory_used
-
-MB = 1_000_000
-
-IDLE = Connection(
-    cookie=1,
-    cgroup=0,
-    send_buffer=2 * MB,
-    send_held=0,
-    send_queued=0,
-    sent=0,
-    receive_buffer=2 * MB,
-    window=1 * MB,
-    received=0,
-    round_trip=0.2,
-    receive_round_trip=0.0,
-    least_round_trip=0.2,
-    send_limited=0.0,
-    peer_limited=0.0,
-)
-
-
-def sending(rate, round_trip=0.2, **changes):
-    """The need of a sender of `rate` bytes a second that has its buffer full."""
-    now = replace(IDLE, sent=rate, send_held=2 * MB, send_queued=1 * MB, round_trip=round_trip, **changes)
-    return need({1: IDLE}, [now], 1.0)
-
-
-def test_a_sender_limited_by_its_buffer_asks_for_a_multiple_of_it():
-    # 1 MB of payload fills 2 MB of buffer, and goes once every 0.2 s.
-    assert sending(5 * MB).send == pytest.approx(COMFORT * 2 * MB)
-
-
-def test_what_waits_in_a_queue_is_not_asked_for():
-    assert sending(5 * MB, round_trip=1.0).send == sending(5 * MB).send
-    assert sending(1 * MB, round_trip=1.0).send < 2 * MB
-
-
-def test_a_full_buffer_that_stands_in_a_queue_is_told_as_bloat():
-    assert sending(1 * MB, round_trip=1.0).bloated
-    assert sending(1 * MB, round_trip=1.0).queueing == pytest.approx(0.8)
-    assert not sending(5 * MB).bloated
-    assert not sending(100_000, round_trip=1.0).bloated, "the queue is somebody else's"
-
-
-def test_a_receiver_asks_by_the_share_of_its_window_in_use():
-    now = replace(IDLE, received=5 * MB)
-    assert need({1: IDLE}, [now], 1.0).receive == pytest.approx(COMFORT * 2 * MB)
-    assert need({1: IDLE}, [replace(now, received=0)], 1.0).receive == 0.0
-
-
-def test_a_connection_without_a_known_round_trip_or_past_asks_for_nothing():
-    now = replace(IDLE, sent=MB)
-    assert need({}, [now], 1.0).send == 0.0
-    assert need({1: IDLE}, [replace(now, least_round_trip=0.0)], 1.0).send == 0.0
-
-
-def test_sizes_beyond_32_bits_are_not_cut():
-    huge = sending(10**12, round_trip=0.2)
-    assert huge.send == pytest.approx(COMFORT * 2 * 10**12 * 0.2)
 
 
 class Site:
@@ -400,23 +340,3 @@ def test_a_file_that_is_no_tcp_buffer_is_told(site):
     (site.root / "ipv4/tcp_rmem").write_text("12")
     with pytest.raises(SensorError, match="not the three numbers"):
         site.resource()
-
-
-def test_memory_limits_are_read_or_estimated_as_the_kernel_does(tmp_path):
-    limits, memory = tmp_path / "tcp_mem", tmp_path / "meminfo"
-    memory.write_text("MemTotal:        16777216 kB\nMemFree: 1 kB\n")
-    assert tcp_memory_low(limits, memory) == 16777216 * 1024 // 16 // 4 * 3
-    limits.write_text("10\t20\t30\n")
-    assert tcp_memory_low(limits, memory) == 10 * PAGE
-    limits.write_text("\n")
-    with pytest.raises(SensorError, match="limits of TCP's memory"):
-        tcp_memory_low(limits, memory)
-
-
-def test_memory_in_use_is_read(tmp_path):
-    sockstat = tmp_path / "sockstat"
-    sockstat.write_text("sockets: used 13\nTCP: inuse 1 orphan 0 tw 489 alloc 1 mem 263\n")
-    assert tcp_memory_used(sockstat) == 263 * PAGE
-    sockstat.write_text("TCP: inuse 1\n")
-    with pytest.raises(SensorError, match="memory of TCP"):
-        tcp_memory_used(sockstat)
