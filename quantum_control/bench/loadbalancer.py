@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from quantum_control.bench.course import PHASES, Course, run
+from quantum_control.bench.settings import FILE, keep_settings
 from quantum_control.bench.spread import MARKS, spread
 from quantum_control.bench.steering import ARMS
 from quantum_control.core.errors import ConfigError
@@ -40,16 +41,10 @@ def measure(directory: Path, course: Course, pairs: int, arms: Sequence[str], se
     Raises
     ------
     ConfigError
-        The directory holds runs of another course or seed.
+        The directory holds runs of other settings.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    settings = {**asdict(course), "seed": seed}
-    record = directory / "settings.json"
-    if record.exists() and json.loads(record.read_text()) != settings:
-        raise ConfigError(
-            f"{record} says {record.read_text().strip()}, not {settings}; give the same or another directory"
-        )
-    record.write_text(json.dumps(settings) + "\n")
+    keep_settings(directory, {**asdict(course), "seed": seed})
     for pair in range(pairs):
         order = np.random.default_rng([seed, pair]).permutation(len(arms))
         for name in (arms[i] for i in order):
@@ -105,7 +100,7 @@ def measured(directory: Path, arms: Sequence[str]) -> Measured:
     ConfigError
         There is none, or the machine was too busy in each.
     """
-    course = json.loads((directory / "settings.json").read_text())
+    course = json.loads((directory / FILE).read_text())
     quarter = course["seconds"] / len(PHASES)
     pairs = 0
     while all(_place(directory, pairs, name).exists() for name in arms):

@@ -28,5 +28,6 @@ def keep_settings(folder: Path, settings: Mapping[str, object]) -> None:
         path.write_text(json.dumps(asked, indent=1) + "\n")
         return
     kept = json.loads(path.read_text())
-    if kept != asked:
+    # Data that are older than this figure are taken for this machine's.
+    if {"cores": asked["cores"]} | kept != asked:
         raise ConfigError(f"{folder} has the data of {kept}, not of {asked}; give another folder")

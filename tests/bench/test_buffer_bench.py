@@ -1,16 +1,13 @@
 """The queue benchmark: which fixed limit is best, what the table says, what is kept."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from quantum_control.bench import buffer
 from quantum_control.bench.buffer import ARMS, command, title
-from quantum_control.bench.queue_course import Course, Phase, figures
+from quantum_control.bench.queue_course import Phase, figures
 from quantum_control.bench.queue_results import Results, place, read, write
-from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError
 
 RATES = (10e6, 100e6)
@@ -102,13 +99,15 @@ def test_every_arm_has_a_title_of_its_own():
     assert len({title(arm) for arm in ARMS}) == len(ARMS)
 
 
-@pytest.mark.parametrize("other", [["--seconds", "99"], ["--jobs", "2"]], ids=" ".join)
+@pytest.mark.parametrize("other", [["--seconds", "99"], ["--seed", "2"], ["--jobs", "2"]], ids=" ".join)
 def test_data_of_another_course_is_not_mixed_in(tmp_path, monkeypatch, other):
     monkeypatch.setattr(buffer, "run_together", lambda *_: None)
-    keep_settings(tmp_path, {**asdict(Course()), "seed": 1, "jobs": 1})
-    result = CliRunner().invoke(command, ["--out", str(tmp_path), *other])
+    usual = ["--out", str(tmp_path)]
+    assert CliRunner().invoke(command, usual).exception is None
+    result = CliRunner().invoke(command, [*usual, *other])
     assert isinstance(result.exception, ConfigError)
     assert "another folder" in str(result.exception)
+    assert CliRunner().invoke(command, usual).exception is None
 
 
 def test_phases_too_short_to_measure_are_refused(tmp_path):

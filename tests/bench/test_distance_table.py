@@ -71,8 +71,10 @@ def test_no_pair_or_a_run_that_is_too_short_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(("line", "seed", "jobs"), [(Line(), 1, 1), (LINE, 2, 1), (LINE, 1, 2)])
-def test_runs_of_other_settings_are_not_mixed_in(tmp_path, line, seed, jobs):
-    put(tmp_path, 0, "default", share=0.4)
+def test_runs_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch, line, seed, jobs):
+    monkeypatch.setattr(distance, "run_together", lambda *_: None)
+    measure(tmp_path, LINE, 1, ["default"], 1, 1)
+    measure(tmp_path, LINE, 1, ["default"], 1, 1)
     with pytest.raises(ConfigError, match="give another folder"):
         measure(tmp_path, line, 1, ["default"], seed, jobs)
 

@@ -53,8 +53,17 @@ def test_what_is_there_is_not_made_again(tmp_path, runs):
 
 def test_another_course_in_the_same_directory_is_refused(tmp_path, runs):
     bench(tmp_path, "--pairs", "1")
-    with pytest.raises(ConfigError, match="another directory"):
-        bench(tmp_path, "--pairs", "1", "--seconds", "4")
+    for other in ("--seconds", "4"), ("--seed", "2"), ("--interval", "0.5"):
+        with pytest.raises(ConfigError, match="another folder"):
+            bench(tmp_path, "--pairs", "1", *other)
+
+
+def test_a_directory_that_says_nothing_of_the_processors_is_gone_on_with(tmp_path, runs):
+    kept = {"seconds": 8.0, "utilisation": 0.65, "interval": 0.2, "seed": 1}
+    (tmp_path / "settings.json").write_text(json.dumps(kept))
+    assert "1 pairs; medians" in bench(tmp_path, "--pairs", "1").stdout
+    with pytest.raises(ConfigError, match="another folder"):
+        bench(tmp_path, "--pairs", "1", "--seed", "2")
 
 
 def test_the_table_has_every_phase_the_ratio_the_failures_and_the_cost(tmp_path, runs):

@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from quantum_control.bench import memory
-from quantum_control.bench.memory import PRICE, command
+from quantum_control.bench.memory import command
 from quantum_control.bench.memory_results import Results, Run, place, read, write
-from quantum_control.bench.settings import keep_settings
 from quantum_control.core.errors import ConfigError
 
 MIB = 2**20
@@ -113,10 +112,15 @@ def test_only_pairs_in_which_every_arm_has_run_count(folder):
         Results(folder, ["other"], 3, price=0.5)
 
 
-@pytest.mark.parametrize("other", [["--price", "3"], ["--jobs", "2"]], ids=" ".join)
+@pytest.mark.parametrize("other", [["--price", "3"], ["--seed", "2"], ["--jobs", "2"]], ids=" ".join)
 def test_data_of_other_settings_are_not_mixed_in(tmp_path, monkeypatch, other):
     monkeypatch.setattr(memory, "run_together", lambda *_: None)
-    keep_settings(tmp_path, {"phase_seconds": 6.0, "price": PRICE, "seed": 1, "jobs": 1})
-    answer = CliRunner().invoke(command, ["--pairs", "1", "--out", str(tmp_path), *other])
-    assert isinstance(answer.exception, ConfigError)
-    assert "give another folder" in str(answer.exception)
+    usual = ["--pairs", "1", "--out", str(tmp_path)]
+
+    def told(*options):
+        return str(CliRunner().invoke(command, [*usual, *options]).exception)
+
+    nothing_run = told()
+    assert "no pair in which every arm has run" in nothing_run
+    assert "give another folder" in told(*other)
+    assert told() == nothing_run
