@@ -185,7 +185,8 @@ class Results:
     def ratios(self, phase: str, arm: str, best: str) -> tuple[Spread, Spread, Spread, Spread]:
         """Throughput and p99 over those of the arm `best` in the same pair: of the whole phase, settled."""
         one, other = self._columns[phase, arm], self._columns[phase, best]
-        whole, settled = one.whole / other.whole, one.settled / other.settled
+        with np.errstate(divide="ignore", invalid="ignore"):
+            whole, settled = one.whole / other.whole, one.settled / other.settled
         return _ratio(whole[:, 0]), _ratio(whole[:, 1]), _ratio(settled[:, 0]), _ratio(settled[:, 1])
 
     def control_share(self, arm: str) -> tuple[float, float]:
@@ -248,4 +249,6 @@ def place(folder: Path, pair: int, arm: str) -> Path:
 
 
 def _ratio(ratios: FloatArray) -> Spread:
-    return spread(ratios[np.isfinite(ratios)])
+    """Of the pairs that have one: infinite over nothing done, nan where neither did, or one did not run."""
+    known = ratios[~np.isnan(ratios)]
+    return spread(known) if known.size else Spread(np.nan, np.nan, np.nan, 0)

@@ -55,6 +55,28 @@ def test_ratios_are_taken_within_pairs_and_have_an_interval(tmp_path):
     assert (ratio.low, ratio.median, ratio.high) == pytest.approx((0.9, 0.9, 1.0))
 
 
+def test_where_the_best_fixed_size_did_nothing_whoever_did_is_infinitely_better(tmp_path):
+    for pair, few in enumerate([0, 0, 50]):
+        write(place(tmp_path, pair, "few"), [run(done=few)])
+        write(place(tmp_path, pair, "ours"), [run(done=50)])
+        write(place(tmp_path, pair, "late"), [run(done=0)])
+    results = Results(tmp_path, ["few", "ours", "late"], 3)
+    ours, late = (results.ratios("a", arm, "few")[0] for arm in ("ours", "late"))
+    assert (ours.low, ours.median, ours.high, ours.pairs) == (1.0, np.inf, np.inf, 3)
+    assert (late.median, late.pairs) == (0.0, 1)
+    assert "| inf (1.000 to inf) |" in results.table(["few"])
+
+
+def test_where_neither_did_anything_there_is_no_ratio(tmp_path):
+    for arm in ("few", "ours"):
+        write(place(tmp_path, 0, arm), [run(done=0)])
+    results = Results(tmp_path, ["few", "ours"], 1)
+    throughput, p99, _, _ = results.ratios("a", "ours", "few")
+    assert np.isnan(throughput.median)
+    assert p99.median == 1.0
+    assert "| ours | 1 | 4.0 |" in results.table(["few"])
+
+
 def test_a_pair_that_is_not_whole_is_left_out(tmp_path):
     write(place(tmp_path, 0, "few"), [run()])
     with pytest.raises(ConfigError, match="no pair in which every arm has run"):
