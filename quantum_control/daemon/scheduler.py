@@ -29,7 +29,7 @@ LONGEST_SLEEP = 1.0
 class Task:
     """Something that is called every `interval` seconds; never twice at once."""
 
-    __slots__ = ("began", "call", "due", "interval", "late", "name", "removed", "sequence")
+    __slots__ = ("began", "call", "due", "hastened", "interval", "late", "name", "removed", "sequence")
 
     def __init__(self, name: str, interval: float, call: Callable[[], object]) -> None:
         self.name = name
@@ -41,6 +41,8 @@ class Task:
         """When the call under way began; 0 if there is none."""
         self.late = 0.0
         """Seconds by which the last call began after it was due."""
+        self.hastened = False
+        """Whether it is to be called again as soon as the call under way has come back."""
         self.removed = False
         self.sequence = 0
 
@@ -97,9 +99,12 @@ class Scheduler:
             task.removed = True
 
     def hasten(self, task: Task) -> None:
-        """Call it as soon as possible, and from then on at its interval."""
+        """Call it as soon as possible, and from then on at its interval; a call under way does not count."""
         with self._lock:
-            if task.began or task in self._ready or task.removed:
+            if task in self._ready or task.removed:
+                return
+            if task.began:
+                task.hastened = True  # what it is called for may have come too late for that call
                 return
             task.due = self._clock()
             heapq.heapify(self._waiting)
@@ -165,8 +170,11 @@ class Scheduler:
         task.began = 0.0
         if task.removed:
             return
-        # On the grid; what a slow call has missed is skipped.
-        task.due += task.interval * max(1.0, -(-(self._clock() - task.due) // task.interval))
+        now = self._clock()
+        if task.hastened:
+            task.hastened, task.due = False, now
+        else:  # on the grid; what a slow call has missed is skipped
+            task.due += task.interval * max(1.0, -(-(now - task.due) // task.interval))
         heapq.heappush(self._waiting, task)
         if self._waiting[0] is task:
             self._changed.notify()

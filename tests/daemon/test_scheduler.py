@@ -84,6 +84,26 @@ def test_a_task_can_be_hastened(scheduler):
     wait_for(lambda: count.calls == 1)
 
 
+def test_one_that_is_hastened_during_its_call_is_called_once_more_when_that_comes_back(scheduler):
+    count, begun, go_on = Counting(), threading.Event(), threading.Event()
+
+    def call():
+        count()
+        begun.set()
+        go_on.wait()
+
+    task = scheduler.add("slow", 3600.0, call)
+    scheduler.hasten(task)
+    assert begun.wait(10.0)
+    scheduler.hasten(task)
+    scheduler.hasten(task)
+    assert count.calls == 1
+    go_on.set()
+    wait_for(lambda: count.calls == 2)
+    wait_for(lambda: not task.began)
+    assert not task.hastened
+
+
 def test_calls_fall_due_on_a_grid_and_spread_over_the_interval():
     now = [1000.3]
     scheduler = Scheduler(lambda: now[0])
