@@ -161,6 +161,11 @@ def _chosen(path: Path, config: Config, resource: str | None) -> tuple[str, Reso
             f"{where}.budget: {section.budget!r} is shared with {', '.join(sharing)}, which the experiment"
             " does not steer; give it a max_size instead"
         )
+    if section.budget is not None and config.budgets[section.budget].store is not None:
+        wrong.append(
+            f"{where}.budget: {section.budget!r} is shared with other processes by its store, which the"
+            " experiment does not ask; give it a max_size instead"
+        )
     if lacking := missing(section.kind, section.options):
         wrong.append(f"{where}: steering it takes {', '.join(lacking)}, which this process lacks")
     if wrong:

@@ -145,6 +145,12 @@ def test_resources_of_one_folder_are_one_family_of_tests(config, tmp_path):
             "'all' is shared with db",
             id="a budget with others",
         ),
+        pytest.param(
+            HEAD + 'budget = "all"\n[budgets.all]\ntotal = 10\nstore = "redis://:hunter2@db"\n',
+            "web",
+            "^(?!.*hunter2).*'all' is shared with other processes by its store",
+            id="a budget with other processes",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_the_reason(config, tmp_path, text, resource, told):
