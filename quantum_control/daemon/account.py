@@ -52,13 +52,14 @@ def explain(steering: Steering) -> dict[str, object]:
     if controller is not None:
         found["bounds"] = [controller.bounds.minimum, controller.bounds.maximum]
         found["decisions"] = [str(decision) for decision in list(controller.decisions)[-5:]]
-        found["metrics"] = {name: _figure(value) for name, value in sorted(controller.metrics.items())}
+        figures = {str(name): _figure(value) for name, value in (controller.metrics or {}).items()}
+        found["metrics"] = dict(sorted(figures.items()))
     return found
 
 
 def _figure(value: object) -> str:
-    """As an adapter says it, which may be anything."""
-    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+    """As an adapter says it, which may be anything, or an integer that no float can hold."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _state(steering: Steering, decision: Decision | None) -> str:

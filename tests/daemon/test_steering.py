@@ -63,11 +63,20 @@ def test_a_mode_is_switched_at_the_next_step(place):
     assert steering.status()["mode"] == "observe"
 
 
-def test_a_figure_that_is_no_number_is_explained_as_it_stands(place):
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"lag": None, "busy": 1.5}, {"busy": "1.5", "lag": "None"}),
+        ({"lag": 10**400, 7: "idle"}, {"7": "idle", "lag": f"1{400 * '0'}"}),
+        (None, {}),
+    ],
+    ids=["no number", "a large one and a strange name", "nothing"],
+)
+def test_what_an_adapter_says_is_explained_as_it_stands(place, metrics, told):
     steering = place.steer()
     steps(steering)
-    steering.controller.metrics = {"lag": None, "busy": 1.5}
-    assert steering.explain()["metrics"] == {"busy": "1.5", "lag": "None"}
+    steering.controller.metrics = metrics
+    assert steering.explain()["metrics"] == told
 
 
 def test_a_pause_holds_and_resume_goes_on(place):
