@@ -199,7 +199,7 @@ def _explained(error: Any) -> Problem:
         return where, unknown_name("key", where[-1], _keys_at(where[:-1]))
     if kind == "missing":
         return where, "is missing"
-    if HIDDEN.intersection(where) or isinstance(given, dict | list) or kind == "model_type":
+    if HIDDEN.intersection(where) or isinstance(given, dict | list) or kind in ("model_type", "dict_type"):
         return where, error["msg"]  # nor one of a section that stands in a wrong place, or is a text
     shown = repr(given)
     shown = f"{shown[:SHOWN]}…" if len(shown) > SHOWN else shown

@@ -69,6 +69,7 @@ def test_a_password_in_the_options_is_not_repeated(read):
     [
         "[metrics]\npassword = 87654321\n",
         "[budgets.db]\ntotal = 9\nstore = 87654321\n",
+        'budgets = "redis://:87654321@db"\n',
         '[budgets]\ndb = "redis://:87654321@db"\n',
         '[resources.w]\nkind = "threads"\nbudget = { total = 9, store = "redis://:87654321@db" }\n',
         '[resources.w]\nkind = "threads"\nmode = ["87654321"]\n',
