@@ -184,6 +184,10 @@ def command(
     Needs root, iperf3, /dev/net/tun and a cgroup v2 hierarchy. Raw data are kept in
     DIRECTORY, one file per run; a benchmark that was interrupted goes on where it was.
     """
+    if not 0.0 <= settled <= seconds - 2.0 * SAMPLE:
+        raise ConfigError(
+            f"--settled {settled:g} of --seconds {seconds:g}: leave {2.0 * SAMPLE:g} s or more to be measured"
+        )
     chosen = arms or tuple(ARMS)
     measure(directory, Line(rate, distance, seconds, settled), pairs, chosen, seed, jobs)
     if as_json:

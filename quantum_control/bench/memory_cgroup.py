@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import click
@@ -127,7 +128,7 @@ def command(pairs: int, seconds: float, out: Path, seed: int, jobs: int, as_json
     A process reads 200 MiB of a file again and again, then 60, then 200. Each
     pair runs every arm, in an order drawn anew. Takes root.
     """
-    if pairs < 1 or seconds < 20.0:
+    if pairs < 1 or not 20.0 <= seconds < inf:
         raise ConfigError("--pairs needs 1 or more, --seconds 20 or more")
     out.mkdir(parents=True, exist_ok=True)
     keep_settings(out, {"seconds": seconds, "seed": seed, "jobs": jobs})

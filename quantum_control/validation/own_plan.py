@@ -7,6 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -177,7 +178,7 @@ def _planned(template: Plan, name: str, section: ResourceSection, block: float |
     of = template.of(TEMPLATE)
     interval = section.interval
     seconds = block or max(BLOCK_INTERVALS * interval, HOLD_OFFS * section.hold_off)
-    if seconds < WASH_IN_INTERVALS * interval:
+    if not WASH_IN_INTERVALS * interval <= seconds < inf:
         raise ConfigError(
             f"--block {seconds:g}: give at least {WASH_IN_INTERVALS} intervals of the resource,"
             f" {WASH_IN_INTERVALS * interval:g} s"

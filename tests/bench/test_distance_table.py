@@ -103,6 +103,17 @@ def test_a_transfer_that_keeps_failing_is_told(tmp_path, monkeypatch):
     assert not (tmp_path / "0000-default.json").exists()
 
 
+@pytest.mark.parametrize("settled", ["20", "19.5", "-1", "nan"])
+def test_a_transfer_of_which_nothing_would_be_left_is_refused_before_it_is_made(
+    tmp_path, monkeypatch, settled
+):
+    monkeypatch.setattr(distance, "run_together", lambda *_: None)
+    result = CliRunner().invoke(command, [str(tmp_path / "new"), "--seconds", "20", "--settled", settled])
+    assert isinstance(result.exception, ConfigError)
+    assert "--settled" in str(result.exception)
+    assert not (tmp_path / "new").exists()
+
+
 def test_runs_that_are_there_are_not_made_again(tmp_path):
     put(tmp_path, 0, "default", share=0.4)
     arguments = [str(tmp_path), "--pairs", "1", "--rate", "8e6", "--distance", "0.5", "--seconds", "10"]

@@ -62,8 +62,9 @@ def test_the_table_compares_with_no_limit_in_the_same_pair(tmp_path):
     assert "| none | 200 | 0.0% (0.0% to 0.0%) |" in rows[2]
 
 
-@pytest.mark.parametrize("wrong", [["--pairs", "0"], ["--seconds", "5"]])
-def test_runs_that_are_too_few_or_too_short_are_refused(tmp_path, wrong):
+@pytest.mark.parametrize("wrong", [["--pairs", "0"], ["--seconds", "5"], ["--seconds", "nan"]])
+def test_runs_that_are_too_few_or_too_short_are_refused(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr(memory_cgroup, "run_together", lambda *_: None)
     told = CliRunner().invoke(command, ["--out", str(tmp_path), *wrong])
     assert isinstance(told.exception, ConfigError)
 

@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from math import inf, nan
 
 import pytest
 
@@ -168,9 +169,10 @@ def test_all_errors_of_the_configuration_are_named_at_once(config, tmp_path):
     assert len(str(found.value).splitlines()) == 3
 
 
-def test_a_block_shorter_than_ten_intervals_is_refused(config, tmp_path):
+@pytest.mark.parametrize("block", [5.0, nan, inf])
+def test_a_block_shorter_than_ten_intervals_or_without_a_length_is_refused(config, tmp_path, block):
     with pytest.raises(ConfigError, match="at least 10 intervals of the resource, 20 s"):
-        prepare(config(), None, tmp_path, block=5.0)
+        prepare(config(), None, tmp_path, block=block)
 
 
 def test_a_plan_of_ones_own_that_lacks_what_ends_the_experiment_is_refused(config, tmp_path):
