@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf, nan
-from numbers import Real
 from operator import attrgetter, itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import ref
 
 from quantum_control.core.controller import QuantumController
@@ -53,7 +52,7 @@ class Family(NamedTuple):
     """Beside `resource`, in alphabetical order."""
 
     def told(self, seen: Seen) -> float | Labelled:
-        """What `read` returns, as floats; nan for what is no real number, or cannot be read.
+        """What `read` returns, as floats; nan for what is no number that a float can hold, or cannot be read.
 
         An adapter or a law of somebody else may say anything, which is no reason
         to tell nothing of the other resources.
@@ -74,12 +73,12 @@ class Family(NamedTuple):
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
-def _real(value: object) -> float:
-    if not isinstance(value, (float, int, Real)):  # Real is numpy's too, and takes its time
+def _real(value: Any) -> float:
+    if isinstance(value, (str, bytes)):  # one that reads like a number is a name or a version
         return nan
     try:
-        return float(value)
-    except OverflowError:
+        return float(value)  # whatever type of number it is: numpy's, that of a database
+    except Exception:  # noqa: BLE001 - of somebody else's type, as above
         return nan
 
 

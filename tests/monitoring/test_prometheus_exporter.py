@@ -7,6 +7,8 @@ import http.client
 import logging
 import ssl
 import threading
+from decimal import Decimal
+from fractions import Fraction
 from math import inf, nan
 
 import numpy as np
@@ -161,7 +163,10 @@ class TestPage:
             None,
             {"lag": None},
             {"state": "idle"},
+            {"version": "16"},
             {"lag": 10**400},
+            {"lag": 1j},
+            {"lag": [1.0]},
             {7: "idle"},
             {"throughput": None},
             {"wait_seconds": "long"},
@@ -185,6 +190,18 @@ class TestPage:
         for name in ("steps_total", "size"):
             assert set(values(page, name)) == {("sound",), ("faulty",)}
         assert values(page, "demand")[("sound",)] == pytest.approx(8.0)
+
+    def test_figures_of_any_type_of_number_are_told(self, collector):
+        controller = stepped()
+        controller.metrics = {
+            "lag": Decimal("0.5"),
+            "full": np.bool_(True),
+            "up": True,
+            "share": Fraction(1, 4),
+        }
+        collector.add(controller, "a")
+        told = {("lag", "a"): 0.5, ("full", "a"): 1.0, ("up", "a"): 1.0, ("share", "a"): 0.25}
+        assert values(collector.exposition(), "figure") == told
 
     def test_numbers_of_numpy_are_numbers(self, collector):
         pool = Pool(10, 8.0)
