@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 from quantum_control.core.errors import ConfigError, LifecycleError, QuantumControlError
+from quantum_control.terminal import plain
 
 NAME = "control.sock"
 
@@ -42,7 +43,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         while line := self.rfile.readline(LONGEST + 1):
-            self.wfile.write(json.dumps(self._answered(line)).encode() + b"\n")
+            self.wfile.write(json.dumps(plain(self._answered(line))).encode() + b"\n")
             if len(line) > LONGEST:
                 return
 
@@ -73,7 +74,7 @@ class ControlSocket:
     mode
         Permissions of the file.
     answer
-        Given a question, returns the answer (JSON) or raises.
+        Given a question, returns the answer (JSON, in which what is no number becomes null) or raises.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.daemon.control import ask
 from quantum_control.daemon.ctl import SOCKET
 from quantum_control.daemon.standing import TROUBLE, Status, ordered, troubled, why
-from quantum_control.terminal import examples, plain
+from quantum_control.terminal import examples
 
 NONE = "-"
 """Where there is no figure."""
@@ -158,7 +158,7 @@ def _room(console: Console) -> int:
 
 
 def _print(found: Sequence[Status], as_json: bool) -> None:
-    click.echo(json.dumps(plain(found)) if as_json else "\n".join(lines(found)))
+    click.echo(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
 def _number(each: Status, name: str, *, short: bool = False) -> str:

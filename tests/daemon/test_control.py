@@ -2,6 +2,7 @@
 
 import json
 import socket
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
@@ -56,6 +57,18 @@ def test_several_questions_on_one_connection_are_answered_in_order(service):
 def test_a_line_without_end_is_cut_off(service):
     (answer,) = exchange(service, b"x" * (LONGEST + 1))
     assert answer == {"ok": False, "error": f"more than {LONGEST} bytes in a line"}
+
+
+def test_a_figure_that_is_no_number_is_null_as_json_has_none(tmp_path):
+    served = ControlSocket(tmp_path, 0o600, lambda _: [{"wanted": nan, "force": -inf, "size": 3}])
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(30.0)
+        end.connect(str(served.path))
+        end.sendall(b'{"do": "status"}\n')
+        with end.makefile("rb") as file:
+            answer = json.loads(file.readline(), parse_constant=pytest.fail)
+    served.close()
+    assert answer == {"ok": True, "result": [{"wanted": None, "force": None, "size": 3}]}
 
 
 QUESTIONS = st.recursive(
