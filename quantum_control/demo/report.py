@@ -15,6 +15,7 @@ from quantum_control.core.physics import Objective
 from quantum_control.demo.load import FloatArray, Load
 from quantum_control.demo.run import Played
 from quantum_control.demo.sweep import measured_cost
+from quantum_control.terminal import plain
 
 RESAMPLES = 1000
 """Of the bootstrap over segments."""
@@ -228,17 +229,9 @@ def sentence(claim: Claim) -> str:
 def as_json(arms: Sequence[ArmReport], judged: Sequence[Claim]) -> dict[str, Any]:
     """All of it for programs; SI units, null for what there is not."""
     return {
-        "arms": [_without_nan(asdict(arm)) for arm in arms],
-        "claims": [{**_without_nan(asdict(claim)), "met": claim.met} for claim in judged],
+        "arms": [plain(asdict(arm)) for arm in arms],
+        "claims": [plain({**asdict(claim), "met": claim.met}) for claim in judged],
     }
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _cell(name: str, arm: ArmReport) -> str:
