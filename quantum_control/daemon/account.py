@@ -59,7 +59,7 @@ def explain(steering: Steering) -> dict[str, object]:
 
 def _figure(value: object) -> str:
     """As an adapter says it, which may be anything, or an integer that no float can hold."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float | bool) else str(value)
 
 
 def _state(steering: Steering, decision: Decision | None) -> str:

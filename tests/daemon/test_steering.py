@@ -66,7 +66,7 @@ def test_a_mode_is_switched_at_the_next_step(place):
 @pytest.mark.parametrize(
     ("metrics", "told"),
     [
-        ({"lag": None, "busy": 1.5}, {"busy": "1.5", "lag": "None"}),
+        ({"lag": None, "busy": 1.5, "up": True}, {"busy": "1.5", "lag": "None", "up": "1"}),
         ({"lag": 10**400, 7: "idle"}, {"7": "idle", "lag": f"1{400 * '0'}"}),
         (None, {}),
     ],

@@ -190,7 +190,7 @@ def test_names_and_reasons_are_no_markup(driver):
         "trouble": HOSTILE,
         "busy_seconds": 0.0,
         "late_seconds": 0.0,
-        "metrics": {HOSTILE: "1"},
+        "metrics": {HOSTILE: HOSTILE},
         "law": HOSTILE,
         "set_by_hand": None,
         "loss_evidence": 0.0,
@@ -204,7 +204,8 @@ def test_names_and_reasons_are_no_markup(driver):
         driver.get(server.url)
         wait_for(lambda: names(driver) == [HOSTILE])
         script(driver, "document.querySelector('#rows tbody a').click()")
-        wait_for(lambda: HOSTILE.replace("_", " ") in text(driver, "#detail-more"))
+        # The law, the name of the figure, and what it is.
+        wait_for(lambda: text(driver, "#detail-more").count(HOSTILE) == 3)
         assert text(driver, "#detail-title") == HOSTILE
         assert script(driver, "return document.querySelectorAll('main img').length") == 0
         assert driver.title == f"{HOSTILE} · quantum_control"

@@ -1,7 +1,7 @@
 // One resource: its figures over time, what was decided and why, and what shadow mode would have been worth.
 
 import { Chart } from "./chart.js";
-import { clock, describe, duration, element, mode, NONE, number, percent, say, signed, state } from "./words.js";
+import { clock, describe, duration, element, figure, mode, NONE, number, percent, say, signed, state } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -53,7 +53,7 @@ export class Detail {
       ["Evidence of a loss", number(told.loss_evidence)],
       ["Set by hand", told.set_by_hand === null ? "no" : String(told.set_by_hand)],
       ["Last step late by", `${number(1000 * told.late_seconds)} ms`],
-      ...Object.entries(told.metrics ?? {}).map(([name, value]) => [name.replaceAll("_", " "), number(Number(value))]),
+      ...Object.entries(told.metrics ?? {}).map(([name, text]) => [name.replaceAll("_", " "), figure(text)]),
     ]);
   }
 

@@ -17,6 +17,12 @@ export function number(value, digits = 4) {
   return size >= 1000 ? value.toFixed(0) : size >= 100 ? value.toFixed(1) : size >= 0.01 ? value.toFixed(2) : value.toPrecision(2);
 }
 
+// A figure as an adapter says it, which may be anything.
+export function figure(text) {
+  const value = Number(text);
+  return text.trim() && Number.isFinite(value) ? number(value) : text;
+}
+
 export function signed(value) {
   if (typeof value !== "number") return NONE;
   if (Math.abs(value) < 0.0005) return "0.000";
