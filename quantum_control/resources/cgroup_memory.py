@@ -189,7 +189,7 @@ class CgroupMemory(Resource):
         self._notice_others()
         custody = self._custody
         # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size >= self._found or (custody.left_alone and new_size == self._first)
+        back = new_size >= self._found or (custody.theirs and new_size == self._first)
         custody.check(custody.original if back else str(new_size))
         if back:
             self._set_back()
@@ -248,7 +248,7 @@ class CgroupMemory(Resource):
         if snapshot.get("file") != str(self._limit):
             raise ActuatorError(f"this was taken of {snapshot.get('file')}, and this is {self._limit}")
         self._notice_others()
-        if not self._custody.left_alone:
+        if not self._custody.theirs:
             self._custody.original = str(snapshot["setting"])
             self._set_back()
             self._size = self._found = self._most()

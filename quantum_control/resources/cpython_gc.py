@@ -166,7 +166,7 @@ class CpythonGc(Resource):
         custody.notice(gc.get_threshold())
         original = custody.original
         # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size == original[0] or (custody.left_alone and new_size == self._found)
+        back = new_size == original[0] or (custody.theirs and new_size == self._found)
         custody.order(original if back else (new_size, *original[1:]), _set_thresholds)
 
     def get_metrics(self) -> dict[str, float]:
@@ -209,7 +209,7 @@ class CpythonGc(Resource):
             raise ActuatorError(f"these are no gc thresholds: {snapshot!r}")
         custody = self._custody
         custody.notice(gc.get_threshold())
-        if not custody.left_alone:
+        if not custody.theirs:
             first, second, third = thresholds
             custody.order((first, second, third), _set_thresholds)
             custody.original = custody.ordered

@@ -172,7 +172,7 @@ class JvmHeap(Resource):
             raise ActuatorError(f"setting the heap to {new_size} bytes: {error}") from error
         # The size of the original stands for a flag of 0, too; that which was found first, for what somebody
         # else has set and nobody has measured yet.
-        back = new_size == self._size(custody.original) or (custody.left_alone and new_size == self._found)
+        back = new_size == self._size(custody.original) or (custody.theirs and new_size == self._found)
         custody.order(custody.original if back else min(new_size, self._last.maximum), self._set)
 
     def get_metrics(self) -> dict[str, float]:
@@ -226,7 +226,7 @@ class JvmHeap(Resource):
             _log.warning("%r was started anew since the snapshot; nothing is put back", self._jvm)
             return
         self._custody.notice(self._jvm.flag(FLAG))
-        if self._custody.left_alone:
+        if self._custody.theirs:
             return
         if self._ratios is not None:
             self._ratios.original = kept_ratios(snapshot)

@@ -72,12 +72,20 @@ class SettingCustody(Generic[Value]):
         """Seconds for which somebody else's value is still left alone; 0 if there is none."""
         return max(0.0, self._theirs_until - self._clock())
 
+    @property
+    def theirs(self) -> bool:
+        """Whether somebody else's value is to stay: it is left alone, or the last look has come upon it.
+
+        Whoever writes originals down has yet to see it then, however short it is left alone.
+        """
+        return self._just_noticed or self.left_alone > 0.0
+
     def notice(self, in_force: Value) -> bool:
         """Notice the value in force; true if somebody else has set it."""
         if in_force in self._attempted:
             self.ordered = in_force
-        self._just_noticed = in_force != self.ordered
-        if not self._just_noticed:
+        if in_force == self.ordered:
+            self._just_noticed = False
             return False
         _log.warning(
             "%s was changed from %s to %s by somebody else; left alone for %g s, and put back in the end",
@@ -87,6 +95,7 @@ class SettingCustody(Generic[Value]):
             self._hands_off,
         )
         self.begin(in_force)
+        self._just_noticed = True
         self._theirs_until = self._clock() + self._hands_off
         return True
 
@@ -95,24 +104,21 @@ class SettingCustody(Generic[Value]):
         self.original = self.ordered = in_force
         self.found_anew += 1
         self._attempted.clear()
+        self._just_noticed = False
         self._theirs_until = -inf
 
     def check(self, value: Value) -> None:
         """See that a value may be ordered.
 
-        One that was decided before somebody else's was noticed may not, however
-        short that is left alone: whoever writes originals down has yet to see it.
-
         Raises
         ------
         SafetyError
-            Somebody else's is left alone, and this is another.
+            It is `theirs`, and this is another.
         """
-        left = self.left_alone
-        if (left or self._just_noticed) and value != self.ordered:
+        if self.theirs and value != self.ordered:
             raise SafetyError(
                 f"{self._what} was set to {self.ordered} by somebody else"
-                f" and is left alone for another {left:.0f} s"
+                f" and is left alone for another {self.left_alone:.0f} s"
             )
 
     def order(self, value: Value, write: Callable[[Value], Value]) -> None:

@@ -211,6 +211,18 @@ def test_one_set_between_two_measurements_is_noticed_before_it_is_overwritten(fi
     assert files.high == str(180 * MIB)
 
 
+def test_what_was_set_just_now_stays_at_the_end_however_short_it_is_left_alone(files):
+    resource, controller, steps = steered(files, hands_off=0.0)
+    kept = resource.snapshot()
+    steps(40)
+    files.write("memory.high", 190 * MIB)
+    controller.stop()
+    assert files.high == str(190 * MIB)
+    files.write("memory.high", 180 * MIB)
+    resource.restore(kept)
+    assert files.high == str(180 * MIB)
+
+
 def test_a_snapshot_is_put_back_by_a_fresh_instance(files):
     resource, _, steps = steered(files)
     snapshot = resource.snapshot()

@@ -148,6 +148,19 @@ def test_a_snapshot_does_not_overrule_whoever_has_set_them_just_now(steered):
     assert resource.found_anew == 1
 
 
+def test_what_was_set_just_now_stays_at_the_end_however_short_it_is_left_alone(steered):
+    resource = CpythonGc(hands_off=0.0)
+    kept = resource.snapshot()
+    resource.apply_control(2000)
+    gc.set_threshold(900, 5, 5)
+    resource.apply_control(700)  # as `stop()` orders it
+    assert gc.get_threshold() == (900, 5, 5)
+    resource.apply_control(2000)
+    gc.set_threshold(800, 5, 5)
+    resource.restore(kept)
+    assert gc.get_threshold() == (800, 5, 5)
+
+
 def test_what_only_looks_trims_nothing(steered, monkeypatch):
     resource, clock, _ = steered
     trims = []

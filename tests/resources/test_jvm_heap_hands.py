@@ -142,6 +142,19 @@ def test_a_snapshot_does_not_overrule_whoever_has_set_it_just_now(jvm):
     assert jvm.soft == 1500 * MIB
 
 
+def test_what_was_set_just_now_stays_at_the_end_however_short_it_is_left_alone(jvm):
+    heap = JvmHeap(jvm=jvm, hands_off=0.0)
+    kept = heap.snapshot()
+    heap.apply_control(300 * MIB)
+    jvm.flags["SoftMaxHeapSize"] = 1500 * MIB
+    heap.apply_control(1000 * MIB)  # as `stop()` orders it
+    assert jvm.soft == 1500 * MIB
+    heap.apply_control(300 * MIB)
+    jvm.flags["SoftMaxHeapSize"] = 1400 * MIB
+    heap.restore(kept)
+    assert jvm.soft == 1400 * MIB
+
+
 def journalled(jvm, journal, clock):
     heap = MemoryResource(control="jvm", jvm=jvm, clock=clock, hands_off=100.0)
     steered = Journalled(heap, journal, "heap", "memory", {"metric_source": "jmx://far:1"})
