@@ -59,6 +59,8 @@ class SettingCustody(Generic[Value]):
         self._what, self._hands_off, self._clock = what, hands_off_seconds(hands_off), clock
         self.original = found
         """What is put back."""
+        self.replaced = found
+        """What was put back before that; whoever has not measured since still asks for it in the end."""
         self.ordered = found
         """What is in force as far as is known: as ordered last, or as found."""
         self.found_anew = 0
@@ -101,6 +103,7 @@ class SettingCustody(Generic[Value]):
 
     def begin(self, in_force: Value) -> None:
         """Begin anew from a value that was found."""
+        self.replaced = self.original
         self.original = self.ordered = in_force
         self.found_anew += 1
         self._attempted.clear()

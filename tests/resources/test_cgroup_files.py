@@ -173,6 +173,17 @@ def test_a_higher_limit_set_by_somebody_else_is_what_stays_in_the_end(tmp_path):
     assert files.high == str(500 * MIB)
 
 
+def test_what_is_set_a_second_time_and_was_not_measured_yet_stays_at_the_end_too(files):
+    _, controller, steps = steered(files, hands_off=10.0)
+    files.write("memory.high", 190 * MIB)
+    files.write("memory.current", 180 * MIB)  # the kernel has taken the rest
+    steps(60)
+    assert int(files.high) < 190 * MIB
+    files.write("memory.high", 250 * MIB)
+    controller.stop()
+    assert files.high == str(250 * MIB)
+
+
 def test_the_journal_has_what_somebody_set_and_not_what_was_before(files, tmp_path_factory):
     journal = Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite")
     clock = Clock()

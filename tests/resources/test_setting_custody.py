@@ -95,7 +95,7 @@ def test_what_was_noticed_just_now_is_not_overruled_in_the_same_step(setting, cl
     assert not custody.notice(7)
     assert not custody.theirs
     custody.order(12, setting.write)
-    assert (setting.value, custody.original) == (12, 7)
+    assert (setting.value, custody.original, custody.replaced) == (12, 7, 10)
 
 
 def test_beginning_anew_lets_go_of_whatever_was_before(custody, setting):
