@@ -203,7 +203,8 @@ class CgroupMemory(Resource):
     def _bound(self) -> None:
         """Go as far down to the size as may be in this interval."""
         usage = self._files.usage()
-        target = max(self._size, self._floor, usage - self._need.take) // PAGE * PAGE
+        # Where more is used than the limit found allows, none above that is set either.
+        target = min(max(self._size, self._floor, usage - self._need.take), self._found) // PAGE * PAGE
         if self.group.version == 2:
             self._files.set(str(target))
             self._custody.ordered = self._files.setting()

@@ -36,6 +36,10 @@ class Files:
     def high(self):
         return (self.folder / "memory.high").read_text().strip()
 
+    @property
+    def used(self):
+        return int((self.folder / "memory.current").read_text())
+
     def group(self):
         return MemoryGroup(2, self.folder, self.folder / "memory.pressure")
 
@@ -156,6 +160,14 @@ def test_a_limit_set_by_somebody_else_is_left_alone_and_then_steered_below(files
     assert int(files.high) < 150 * MIB
     controller.stop()
     assert files.high == str(150 * MIB)
+
+
+def test_no_limit_is_set_above_that_of_somebody_else_however_much_is_used(files):
+    _, _, steps = steered(files, hands_off=10.0)
+    files.write("memory.high", 190 * MIB)
+    for _ in range(60):
+        steps(1)
+        assert int(files.high) <= 190 * MIB < files.used
 
 
 def test_a_higher_limit_set_by_somebody_else_is_what_stays_in_the_end(tmp_path):
