@@ -223,8 +223,9 @@ class Estimator:
 
         ahead = xp.maximum(level.level + coming, 0.0)
         forecast = ahead * ahead
-        if self.delays is not None:
-            rise = (coming - known) / (self.delay + 1.0)  # what a law knows beforehand is given for the ends
+        delay = self.delay
+        if self.delays is not None and delay:
+            rise = (coming - known) / (delay + 1.0)  # what a law knows beforehand is given for the ends
             for number, ordered in enumerate(self.delays.in_flight(), 1):
                 between = xp.maximum(level.level + known + number * rise, 0.0)
                 backlog = xp.maximum(backlog + between * between - ordered, 0.0)
@@ -239,7 +240,7 @@ class Estimator:
             commanded=commanded,
             flow=flow,
             forecast=forecast,
-            spread=level.spread(self.delay + 1.0, xp),
+            spread=level.spread(delay + 1.0, xp),
             backlog=backlog,
             temperature=level.temperature,
             snr=level.change / level.change_error,

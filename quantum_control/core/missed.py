@@ -17,8 +17,11 @@ class Missed:
 
     def before(self, intervals: float) -> int:
         """Count those missed before a measurement that is `intervals` after the one before it."""
-        # Of steps that are always early, no more is kept than one may be late.
-        late = max(self._late + intervals - 1.0, -1.0)
-        missed = max(int(late + EARLY), 0)
+        late = self._late + intervals - 1.0
+        if late < 1.0 - EARLY:  # as nearly always
+            # Of steps that are always early, no more is kept than one may be late.
+            self._late = late if late > -1.0 else -1.0
+            return 0
+        missed = int(late + EARLY)
         self._late = late - missed
         return missed

@@ -51,7 +51,7 @@ class ResourceArray:
     physics_model
         Name of a law, or an instance whose formulae take arrays; each chunk of rows gets a copy.
     auto_tune
-        Learn headroom and gains of each row online.
+        Learn headroom of each row, and how fast its filter follows, online.
     interval
         Nominal seconds between steps.
     objective

@@ -207,6 +207,7 @@ class PhaseLock:
         self._level: Any = 0.0
         self._window: NDArray[np.floating[Any]] | None = None
         self._count = 0
+        self._stretch = 0  # of EVERY intervals, in which the last one was
         self._idle = True  # nothing locked or fading: skips the arithmetic
 
     def advance(self, amplitude: float, phase: int = 0, delay: int = 0) -> tuple[float, float]:
@@ -220,7 +221,10 @@ class PhaseLock:
             self._window = np.zeros((WINDOW, *shape), np.float32 if shape else np.float64)
         self._window[self._count % WINDOW] = amplitude
         self._count += 1
-        due = (self._count + phase) % EVERY == 0 and self._count >= WINDOW // 2
+        # The interval itself with which a stretch ends may not have been measured.
+        stretch = (self._count + phase) // EVERY
+        due = stretch != self._stretch and self._count >= WINDOW // 2
+        self._stretch = stretch
         if self._idle and not due:
             return 0.0, 0.0
         weight = self._weight
@@ -236,6 +240,7 @@ class PhaseLock:
             ]
         self._weight = weight + EASE * (self.locked - weight)
         coming = self._weight * sum(z.real for z in self._phasors)
+        self.beyond = 0.0  # else it would outlast the rhythm, where orders act at once meanwhile
         if delay:
             late = (z * turn**delay for z, turn in zip(self._phasors, self._turns, strict=True))
             self.beyond = self._weight * sum(z.real for z in late) - coming

@@ -97,7 +97,7 @@ class CgroupMemory(Resource):
         self._clock = clock
         # "Ordered" is what the limit was when we last let go of it: under version 1 the original.
         self._custody = SettingCustody(str(self._limit), self._files.setting(), hands_off, clock)
-        self._first = self._found = self._size = self._most()
+        self._before = self._found = self._size = self._most()
         self.max_size = self._found if max_bytes is None else max_bytes
         self._need = MemoryNeed()
         self._stock = Stock()
@@ -170,6 +170,7 @@ class CgroupMemory(Resource):
     def _notice_others(self) -> None:
         if self._custody.notice(self._files.setting()):
             # What they allow is in force.
+            self._before = self._found
             self._size = self._found = self._most()
             self._need = MemoryNeed()
 
@@ -188,8 +189,8 @@ class CgroupMemory(Resource):
         """
         self._notice_others()
         custody = self._custody
-        # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size >= self._found or (custody.left_alone and new_size == self._first)
+        # The size found before stands for what somebody else has set and nobody has measured yet.
+        back = new_size >= self._found or (custody.theirs and new_size == self._before)
         custody.check(custody.original if back else str(new_size))
         if back:
             self._set_back()
@@ -202,7 +203,8 @@ class CgroupMemory(Resource):
     def _bound(self) -> None:
         """Go as far down to the size as may be in this interval."""
         usage = self._files.usage()
-        target = max(self._size, self._floor, usage - self._need.take) // PAGE * PAGE
+        # Where more is used than the limit found allows, none above that is set either.
+        target = min(max(self._size, self._floor, usage - self._need.take), self._found) // PAGE * PAGE
         if self.group.version == 2:
             self._files.set(str(target))
             self._custody.ordered = self._files.setting()
@@ -248,7 +250,7 @@ class CgroupMemory(Resource):
         if snapshot.get("file") != str(self._limit):
             raise ActuatorError(f"this was taken of {snapshot.get('file')}, and this is {self._limit}")
         self._notice_others()
-        if not self._custody.left_alone:
+        if not self._custody.theirs:
             self._custody.original = str(snapshot["setting"])
             self._set_back()
             self._size = self._found = self._most()

@@ -93,7 +93,6 @@ class CpythonGc(Resource):
         self.min_size = min_objects
         self.max_size = max_objects
         self._share, self._pause, self._clock = share, pause, clock
-        self._found = found[0]
         self.steers_while_measuring = True  # it trims the C heap
         self._stock = Stock()
         self._trimming = Trimming()
@@ -165,8 +164,8 @@ class CpythonGc(Resource):
         custody = self._custody
         custody.notice(gc.get_threshold())
         original = custody.original
-        # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size == original[0] or (custody.left_alone and new_size == self._found)
+        # The size found before stands for what somebody else has set and nobody has measured yet.
+        back = new_size == original[0] or (custody.theirs and new_size == custody.replaced[0])
         custody.order(original if back else (new_size, *original[1:]), _set_thresholds)
 
     def get_metrics(self) -> dict[str, float]:
@@ -209,7 +208,7 @@ class CpythonGc(Resource):
             raise ActuatorError(f"these are no gc thresholds: {snapshot!r}")
         custody = self._custody
         custody.notice(gc.get_threshold())
-        if not custody.left_alone:
+        if not custody.theirs:
             first, second, third = thresholds
             custody.order((first, second, third), _set_thresholds)
             custody.original = custody.ordered

@@ -14,7 +14,7 @@ from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, S
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.gunicorn_found import begun, written
 from quantum_control.resources.gunicorn_load import Load, Sight, sight
-from quantum_control.resources.gunicorn_master import Master
+from quantum_control.resources.gunicorn_master import PROC, Master, look
 from quantum_control.resources.gunicorn_restore import confirm, find_out
 from quantum_control.resources.gunicorn_setting import Setting
 from quantum_control.resources.reading import positive_int
@@ -83,7 +83,7 @@ class GunicornResource(Resource):
         self._ordered = False  # whether a number was ever ordered of the master that is followed
         self.found_anew = 0
         """How often another master has come in place of the one before: its number is the original then."""
-        self._unmeasured = False  # whether another one is followed that no measurement has told of yet
+        self._before: int | None = None  # number found of the one before, while nothing was measured of this
         pid = written(pidfile) if pidfile is not None else positive_int("process_id", process_id)
         self._follow(Master(pid))
         if max_workers is None:
@@ -114,12 +114,13 @@ class GunicornResource(Resource):
         now = self._clock()
         elapsed, self._time = now - self._time, now
         demand = self._load.demand(there, {each.pid for each in staying}, elapsed)
-        self._unmeasured = False
+        self._before = None
         return ResourceState.from_demand(demand, size=float(self._setting.in_force))
 
     def apply_control(self, new_size: int) -> None:
         """Have so many workers kept: one signal for each that is more or fewer.
 
+        The number found leaves a master that has come in place of another with its own.
         Returns when the master has taken them. New workers are there by then
         and load the application; those that leave end their requests first.
 
@@ -147,12 +148,13 @@ class GunicornResource(Resource):
                     f"{self._master} has {len(self._setting.staying)} workers, not {self._setting.number}:"
                     " somebody else has changed that or reloads it; left alone until that has settled"
                 )
-            if self._unmeasured and new_size != self._setting.number:
+            if self._before is None:
+                self._steer_to(new_size)
+            elif new_size not in (self._before, self._setting.number):  # what was found stands for its own
                 raise SafetyError(
                     f"{self._master} has come in place of the one that {new_size} was meant for; left alone"
                     " until it has been measured"
                 )
-            self._steer_to(new_size)
         except SensorError as error:
             raise ActuatorError(f"setting the number of workers to {new_size}: {error}") from error
 
@@ -205,13 +207,13 @@ class GunicornResource(Resource):
     def _look(self) -> Sight:
         """Look at the workers of the master, which may be another one than the last time."""
         if self._pidfile is not None and not self._master.alive:
-            before = self._master
+            before, found = self._master, self._original
             try:
                 self._follow(Master(written(self._pidfile)))
             except ConfigError as error:
                 raise SensorError(str(error)) from error
             self.found_anew += 1
-            self._unmeasured = True
+            self._before = found if self._before is None else self._before
             _log.warning("%s has ended and is followed by %s; going on from there", before, self._master)
         there = sight(self._master)
         self._observe(there)
@@ -222,10 +224,10 @@ class GunicornResource(Resource):
             cores = len(os.sched_getaffinity(master.pid))
         except OSError as error:
             raise SensorError(f"{master} has ended: {error}") from error
-        load = Load(master, self._threads, cores)
-        # Nothing is taken over of one that cannot be looked at.
-        self._setting = Setting(begun(master).seen)
-        self._master, self._load, self._cores = master, load, cores
+        # Nothing is taken over of one that cannot be looked at; and nothing is measured of the wait for it.
+        setting = Setting(begun(master).seen)
+        self._load = Load(master, self._threads, cores)
+        self._setting, self._master, self._cores = setting, master, cores
         self._original = self._setting.number
         self._ordered = False
         self._time = self._clock()
@@ -251,7 +253,7 @@ class GunicornResource(Resource):
 
     @classmethod
     def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, object]) -> Self:
-        """Make it anew from its options to put a snapshot back.
+        """Make it anew, to put a snapshot back: of that very master, whatever is in the pidfile.
 
         Raises
         ------
@@ -260,13 +262,11 @@ class GunicornResource(Resource):
         ConfigError, SensorError
             As for a new one.
         """
-        made = cls(**options)
-        if not made._is_of(snapshot):
-            raise GoneError(f"gunicorn {snapshot['pid']} has ended; {made._master} has a number of its own")
-        return made
-
-    def _is_of(self, snapshot: Mapping[str, object]) -> bool:
-        return (self._master.pid, self._master.started) == (snapshot["pid"], snapshot["started"])
+        pid = int(str(snapshot["pid"]))
+        there = look(PROC / str(pid))
+        if there is None or there.started != snapshot["started"]:
+            raise GoneError(f"there is no process {pid} any more that was this gunicorn's master")
+        return cls(**{**options, "process_id": pid, "pidfile": None})
 
     def snapshot(self) -> dict[str, object]:
         """Which master it is, and the number of workers that was found; JSON."""
@@ -284,7 +284,7 @@ class GunicornResource(Resource):
         """
         try:
             self._look()
-            same = self._is_of(snapshot)
+            same = (self._master.pid, self._master.started) == (snapshot["pid"], snapshot["started"])
             if not same and not self._ordered:
                 return
             workers = int(str(snapshot["workers"])) if same else self._original

@@ -102,7 +102,6 @@ class JvmHeap(Resource):
                 self._jvm = self._ratios
             self._last = self._jvm.read()
             self._custody = SettingCustody(f"{FLAG} of {self._jvm!r}", self._jvm.flag(FLAG), hands_off, clock)
-            self._found = self._size(self._custody.original)
         except BaseException:
             self._jvm.close()
             raise
@@ -170,9 +169,10 @@ class JvmHeap(Resource):
             custody.notice(self._jvm.flag(FLAG))
         except SensorError as error:
             raise ActuatorError(f"setting the heap to {new_size} bytes: {error}") from error
-        # The size of the original stands for a flag of 0, too; that which was found first, for what somebody
+        # The size of the original stands for a flag of 0, too; that of the one before it, for what somebody
         # else has set and nobody has measured yet.
-        back = new_size == self._size(custody.original) or (custody.left_alone and new_size == self._found)
+        before = custody.theirs and new_size == self._size(custody.replaced)
+        back = before or new_size == self._size(custody.original)
         custody.order(custody.original if back else min(new_size, self._last.maximum), self._set)
 
     def get_metrics(self) -> dict[str, float]:
@@ -226,7 +226,7 @@ class JvmHeap(Resource):
             _log.warning("%r was started anew since the snapshot; nothing is put back", self._jvm)
             return
         self._custody.notice(self._jvm.flag(FLAG))
-        if self._custody.left_alone:
+        if self._custody.theirs:
             return
         if self._ratios is not None:
             self._ratios.original = kept_ratios(snapshot)

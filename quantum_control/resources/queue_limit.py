@@ -169,8 +169,8 @@ class QueueLimit(Resource):
                 return
             raise ActuatorError(f"setting the limit to {new_size}: {error}") from error
         custody.notice(limit)
-        # The size found first stands for what somebody else has set and nobody has measured yet.
-        back = new_size == custody.original or (custody.left_alone and new_size == self._found)
+        # The size found before stands for what somebody else has set and nobody has measured yet.
+        back = new_size == custody.original or (custody.theirs and new_size == custody.replaced)
         wanted = custody.original if back else self._site.shrunk(qdisc, limit, new_size)
         if wanted != limit:
             custody.order(wanted, partial(self._site.write, qdisc, limit))

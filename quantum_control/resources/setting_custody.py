@@ -59,6 +59,8 @@ class SettingCustody(Generic[Value]):
         self._what, self._hands_off, self._clock = what, hands_off_seconds(hands_off), clock
         self.original = found
         """What is put back."""
+        self.replaced = found
+        """What was put back before that; whoever has not measured since still asks for it in the end."""
         self.ordered = found
         """What is in force as far as is known: as ordered last, or as found."""
         self.found_anew = 0
@@ -72,12 +74,20 @@ class SettingCustody(Generic[Value]):
         """Seconds for which somebody else's value is still left alone; 0 if there is none."""
         return max(0.0, self._theirs_until - self._clock())
 
+    @property
+    def theirs(self) -> bool:
+        """Whether somebody else's value is to stay: it is left alone, or the last look has come upon it.
+
+        Whoever writes originals down has yet to see it then, however short it is left alone.
+        """
+        return self._just_noticed or self.left_alone > 0.0
+
     def notice(self, in_force: Value) -> bool:
         """Notice the value in force; true if somebody else has set it."""
         if in_force in self._attempted:
             self.ordered = in_force
-        self._just_noticed = in_force != self.ordered
-        if not self._just_noticed:
+        if in_force == self.ordered:
+            self._just_noticed = False
             return False
         _log.warning(
             "%s was changed from %s to %s by somebody else; left alone for %g s, and put back in the end",
@@ -87,32 +97,31 @@ class SettingCustody(Generic[Value]):
             self._hands_off,
         )
         self.begin(in_force)
+        self._just_noticed = True
         self._theirs_until = self._clock() + self._hands_off
         return True
 
     def begin(self, in_force: Value) -> None:
         """Begin anew from a value that was found."""
+        self.replaced = self.original
         self.original = self.ordered = in_force
         self.found_anew += 1
         self._attempted.clear()
+        self._just_noticed = False
         self._theirs_until = -inf
 
     def check(self, value: Value) -> None:
         """See that a value may be ordered.
 
-        One that was decided before somebody else's was noticed may not, however
-        short that is left alone: whoever writes originals down has yet to see it.
-
         Raises
         ------
         SafetyError
-            Somebody else's is left alone, and this is another.
+            It is `theirs`, and this is another.
         """
-        left = self.left_alone
-        if (left or self._just_noticed) and value != self.ordered:
+        if self.theirs and value != self.ordered:
             raise SafetyError(
                 f"{self._what} was set to {self.ordered} by somebody else"
-                f" and is left alone for another {left:.0f} s"
+                f" and is left alone for another {self.left_alone:.0f} s"
             )
 
     def order(self, value: Value, write: Callable[[Value], Value]) -> None:

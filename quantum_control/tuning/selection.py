@@ -241,10 +241,8 @@ class Auto(PhysicsModel):
         for law in self.laws:
             source = self._rhythmic if law is self._parametric else self._plain
             twin = Twin(law, source.rests, self._objective, shape)
-            if not self._tune:
-                twin.law.staffing = (
-                    law.staffing
-                )  # as the law comes: a candidate's would get its dead band on top
+            if not self._tune:  # as the law comes: a candidate's would get its dead band on top
+                twin.law.staffing = law.staffing
             self._twins.append(twin)
         self._backlog = np.zeros((len(self.laws), *shape))
         self.selector = Selector(len(self.laws), shape)

@@ -172,6 +172,17 @@ def test_a_gap_does_not_put_it_out_of_step(missed):
     assert np.mean(error[319:350]) < 0.3
 
 
+@pytest.mark.parametrize("every", [2, 8])
+def test_a_rhythm_is_found_where_only_every_few_intervals_are_measured(every):
+    """As of a resource whose steps take longer than the interval; a detection may fall due in between."""
+    lock = PhaseLock()
+    for step in range(0, WINDOW, every):
+        lock.advance(swing(step))
+        lock.skip(every - 1)
+    assert lock.locked
+    assert lock.period == pytest.approx(24.0, rel=0.02)
+
+
 def test_rows_go_on_through_a_gap_as_each_does_alone():
     rows, alone = PhaseLock(), [PhaseLock() for _ in range(2)]
     amplitudes = np.stack([swing(np.arange(400)), np.full(400, 7.0)], axis=1)
@@ -184,6 +195,15 @@ def test_rows_go_on_through_a_gap_as_each_does_alone():
         single = np.array([lock.advance(float(value)) for lock, value in zip(alone, row, strict=True)])
         np.testing.assert_allclose(together, single.T, atol=1e-6)
     assert rows.locked.tolist() == [1.0, 0.0]
+
+
+def test_nothing_is_left_of_what_lay_beyond_once_orders_act_at_once():
+    lock = PhaseLock()
+    for step in range(330):
+        lock.advance(swing(step), delay=3)
+    assert lock.beyond != 0.0
+    lock.advance(swing(330))
+    assert lock.beyond == 0.0
 
 
 def test_after_a_gap_of_a_whole_window_it_begins_anew():

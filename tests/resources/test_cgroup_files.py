@@ -36,6 +36,10 @@ class Files:
     def high(self):
         return (self.folder / "memory.high").read_text().strip()
 
+    @property
+    def used(self):
+        return int((self.folder / "memory.current").read_text())
+
     def group(self):
         return MemoryGroup(2, self.folder, self.folder / "memory.pressure")
 
@@ -158,6 +162,14 @@ def test_a_limit_set_by_somebody_else_is_left_alone_and_then_steered_below(files
     assert files.high == str(150 * MIB)
 
 
+def test_no_limit_is_set_above_that_of_somebody_else_however_much_is_used(files):
+    _, _, steps = steered(files, hands_off=10.0)
+    files.write("memory.high", 190 * MIB)
+    for _ in range(60):
+        steps(1)
+        assert int(files.high) <= 190 * MIB < files.used
+
+
 def test_a_higher_limit_set_by_somebody_else_is_what_stays_in_the_end(tmp_path):
     files = Files(tmp_path, high=str(300 * MIB))
     resource, controller, steps = steered(files, hands_off=10.0)
@@ -171,6 +183,17 @@ def test_a_higher_limit_set_by_somebody_else_is_what_stays_in_the_end(tmp_path):
     assert resource.snapshot()["setting"] == str(500 * MIB)
     controller.stop()
     assert files.high == str(500 * MIB)
+
+
+def test_what_is_set_a_second_time_and_was_not_measured_yet_stays_at_the_end_too(files):
+    _, controller, steps = steered(files, hands_off=10.0)
+    files.write("memory.high", 190 * MIB)
+    files.write("memory.current", 180 * MIB)  # the kernel has taken the rest
+    steps(60)
+    assert int(files.high) < 190 * MIB
+    files.write("memory.high", 250 * MIB)
+    controller.stop()
+    assert files.high == str(250 * MIB)
 
 
 def test_the_journal_has_what_somebody_set_and_not_what_was_before(files, tmp_path_factory):
@@ -208,6 +231,18 @@ def test_one_set_between_two_measurements_is_noticed_before_it_is_overwritten(fi
     resource.apply_control(resource.max_size)  # what is found there is no size of ours
     files.write("memory.high", 180 * MIB)
     resource.release()
+    assert files.high == str(180 * MIB)
+
+
+def test_what_was_set_just_now_stays_at_the_end_however_short_it_is_left_alone(files):
+    resource, controller, steps = steered(files, hands_off=0.0)
+    kept = resource.snapshot()
+    steps(40)
+    files.write("memory.high", 190 * MIB)
+    controller.stop()
+    assert files.high == str(190 * MIB)
+    files.write("memory.high", 180 * MIB)
+    resource.restore(kept)
     assert files.high == str(180 * MIB)
 
 

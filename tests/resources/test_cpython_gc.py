@@ -137,6 +137,17 @@ def test_thresholds_that_somebody_else_has_set_stay_at_the_end_all_three_of_them
     assert gc.get_threshold() == (900, 5, 5)
 
 
+def test_what_is_set_a_second_time_and_was_not_measured_yet_stays_at_the_end_too(steered):
+    resource, clock, _ = steered
+    gc.set_threshold(900, 5, 5)
+    resource.measure_state()
+    clock.tick(HANDS_OFF_SECONDS)
+    resource.apply_control(1000)
+    gc.set_threshold(800, 5, 5)
+    resource.apply_control(900)  # as `stop()` orders it
+    assert gc.get_threshold() == (800, 5, 5)
+
+
 def test_a_snapshot_does_not_overrule_whoever_has_set_them_just_now(steered):
     resource, _, _ = steered
     snapshot = resource.snapshot()
@@ -146,6 +157,19 @@ def test_a_snapshot_does_not_overrule_whoever_has_set_them_just_now(steered):
     assert gc.get_threshold() == (900, 5, 5)
     assert resource.snapshot() == {"thresholds": [900, 5, 5]}
     assert resource.found_anew == 1
+
+
+def test_what_was_set_just_now_stays_at_the_end_however_short_it_is_left_alone(steered):
+    resource = CpythonGc(hands_off=0.0)
+    kept = resource.snapshot()
+    resource.apply_control(2000)
+    gc.set_threshold(900, 5, 5)
+    resource.apply_control(700)  # as `stop()` orders it
+    assert gc.get_threshold() == (900, 5, 5)
+    resource.apply_control(2000)
+    gc.set_threshold(800, 5, 5)
+    resource.restore(kept)
+    assert gc.get_threshold() == (800, 5, 5)
 
 
 def test_what_only_looks_trims_nothing(steered, monkeypatch):

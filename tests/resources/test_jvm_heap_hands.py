@@ -133,6 +133,20 @@ def test_a_controller_puts_back_what_somebody_has_set(jvm):
     assert jvm.soft == 1500 * MIB
 
 
+def test_what_is_set_a_second_time_and_was_not_measured_yet_stays_at_the_end_too(jvm):
+    clock = Clock()
+    controller = QuantumController(JvmHeap(jvm=jvm, clock=clock, hands_off=100.0), clock=clock)
+    for size in (1000, 1500):
+        jvm.flags["SoftMaxHeapSize"] = size * MIB
+        for _ in range(300):
+            clock.tick(1.0)
+            controller.optimize()
+    assert jvm.soft not in (1000 * MIB, 1500 * MIB)
+    jvm.flags["SoftMaxHeapSize"] = 1400 * MIB
+    controller.stop()
+    assert jvm.soft == 1400 * MIB
+
+
 def test_a_snapshot_does_not_overrule_whoever_has_set_it_just_now(jvm):
     heap = JvmHeap(jvm=jvm)
     kept = heap.snapshot()
@@ -140,6 +154,19 @@ def test_a_snapshot_does_not_overrule_whoever_has_set_it_just_now(jvm):
     jvm.flags["SoftMaxHeapSize"] = 1500 * MIB
     heap.restore(kept)
     assert jvm.soft == 1500 * MIB
+
+
+def test_what_was_set_just_now_stays_at_the_end_however_short_it_is_left_alone(jvm):
+    heap = JvmHeap(jvm=jvm, hands_off=0.0)
+    kept = heap.snapshot()
+    heap.apply_control(300 * MIB)
+    jvm.flags["SoftMaxHeapSize"] = 1500 * MIB
+    heap.apply_control(1000 * MIB)  # as `stop()` orders it
+    assert jvm.soft == 1500 * MIB
+    heap.apply_control(300 * MIB)
+    jvm.flags["SoftMaxHeapSize"] = 1400 * MIB
+    heap.restore(kept)
+    assert jvm.soft == 1400 * MIB
 
 
 def journalled(jvm, journal, clock):

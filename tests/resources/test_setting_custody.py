@@ -89,16 +89,19 @@ def test_what_was_noticed_just_now_is_not_overruled_in_the_same_step(setting, cl
     custody = SettingCustody("the limit", setting.value, 0.0, clock)
     setting.value = 7
     assert custody.notice(7)
+    assert custody.theirs
     with pytest.raises(SafetyError, match="set to 7 by somebody else"):
         custody.order(12, setting.write)
     assert not custody.notice(7)
+    assert not custody.theirs
     custody.order(12, setting.write)
-    assert (setting.value, custody.original) == (12, 7)
+    assert (setting.value, custody.original, custody.replaced) == (12, 7, 10)
 
 
 def test_beginning_anew_lets_go_of_whatever_was_before(custody, setting):
     custody.notice(7)
     custody.begin(20)
+    assert not custody.theirs
     assert not custody.notice(20)
     assert (custody.original, custody.ordered, custody.found_anew, custody.left_alone) == (20, 20, 2, 0.0)
     custody.order(12, setting.write)
