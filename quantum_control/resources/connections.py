@@ -55,7 +55,7 @@ class ConnectionPoolResource(Resource):
         figures to `get_metrics()` (see `PostgresServer`), and no more are given
         than what it can make use of (see `useful_connections`).
     server_cores
-        Processors of that server; None: those of this machine if it is on it.
+        Processors of that server; None: those of this machine if its address tells that it is on it.
     min_connections, max_connections
         Bounds of the size. A task that takes a second connection while it
         holds one needs a `min_connections` above the number of such tasks.
