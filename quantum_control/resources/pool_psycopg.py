@@ -13,7 +13,7 @@ from quantum_control.core.errors import SafetyError
 from quantum_control.resources.connection_kinds import check_known
 from quantum_control.resources.reading import PoolReading
 from quantum_control.resources.spare import Spare
-from quantum_control.resources.turnstile import NoPlaceError, Turnstile
+from quantum_control.resources.turnstile import LineFullError, NoPlaceError, Turnstile
 
 PRIVATE = ("_lock", "_min_size", "_max_size", "_nconns", "_nconns_min", "_pool", "_waiting")
 """Attributes of a pool that are used below; the same in psycopg_pool 3.1 to 3.3."""
@@ -111,10 +111,11 @@ class _Adopted(Generic[Pool]):
         pool._nconns_min = min(pool._nconns_min, len(resting))
         return taken
 
-    def _refusal(self, timeout: float) -> Exception:
-        pool = self.pool
-        if pool.max_waiting and len(self._gate) >= pool.max_waiting:
-            return TooManyRequests(f"the pool {pool.name!r} has already {len(self._gate)} requests waiting")
+    def _refusal(self, error: NoPlaceError, timeout: float) -> Exception:
+        if isinstance(error, LineFullError):
+            return TooManyRequests(
+                f"the pool {self.pool.name!r} has already {self.pool.max_waiting} requests waiting"
+            )
         return PoolTimeout(f"couldn't get a connection after {timeout:.2f} sec")
 
     def _getconn(self, timeout: float | None = None) -> Any:
@@ -148,8 +149,8 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
         timeout = pool.timeout if timeout is None else timeout
         try:
             arrived = self._gate.enter(timeout, pool.max_waiting)
-        except NoPlaceError:
-            raise self._refusal(timeout) from None
+        except NoPlaceError as error:
+            raise self._refusal(error, timeout) from None
         try:
             left = max(0.001, timeout - (self._clock() - arrived))
             conn: Connection[Any] = type(pool).getconn(pool, left)
@@ -211,8 +212,8 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
         timeout = pool.timeout if timeout is None else timeout
         try:
             arrived = await self._gate.enter_async(timeout, pool.max_waiting)
-        except NoPlaceError:
-            raise self._refusal(timeout) from None
+        except NoPlaceError as error:
+            raise self._refusal(error, timeout) from None
         try:
             left = max(0.001, timeout - (self._clock() - arrived))
             conn: AsyncConnection[Any] = await type(pool).getconn(pool, left)
