@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout, TooManyRequests
 
-from quantum_control.core.errors import SafetyError
+from quantum_control.core.errors import ConfigError, SafetyError
 from quantum_control.resources.connection_kinds import check_known
 from quantum_control.resources.reading import PoolReading
 from quantum_control.resources.spare import Spare
@@ -39,7 +39,14 @@ class _Adopted(Generic[Pool]):
     """
 
     def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
+        if isinstance(pool, AsyncConnectionPool) and not hasattr(pool, "_lock"):
+            raise ConfigError(f"pool {pool.name!r} was not opened yet: await its open() first")
         check_known(pool, PRIVATE, "psycopg_pool 3.1 to 3.3")
+        if pool.max_size < 1:
+            raise ConfigError(
+                f"pool {pool.name!r} has no limit (a NullConnectionPool without a max_size): create it with"
+                " one, so that there is a size to begin with"
+            )
         if "getconn" in vars(pool):
             raise SafetyError(f"pool {pool.name!r} is steered already; release() the other resource first")
         self.pool: Pool = pool
@@ -131,7 +138,7 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
     Raises
     ------
     ConfigError
-        A version of psycopg_pool that is not known.
+        A version of psycopg_pool that is not known, or a pool without limit.
     SafetyError
         The pool is steered already.
     """
@@ -193,7 +200,8 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
     Raises
     ------
     ConfigError
-        A version of psycopg_pool that is not known.
+        A version of psycopg_pool that is not known, a pool without limit, or one
+        that was never open.
     SafetyError
         The pool is steered already.
     """
