@@ -120,8 +120,9 @@ class PgbouncerPool:
             alive=fullest.servers,
             busy=fullest.active,
             waiting=fullest.waiting,
-            submitted=done + fullest.active + fullest.waiting,
-            started=done + fullest.active,
+            # What has begun is not counted; who is active now may be of another pool than at the last look.
+            submitted=done + fullest.waiting,
+            started=done,
             completed=done,
             failed=0,
             busy_seconds=self._busy_seconds,
