@@ -39,7 +39,7 @@ class _Adopted(Generic[Pool]):
     """
 
     def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
-        if isinstance(pool, AsyncConnectionPool) and not hasattr(pool, "_lock"):
+        if not hasattr(pool, "_lock"):  # an asyncio pool has it from its opening on
             raise ConfigError(f"pool {pool.name!r} was not opened yet: await its open() first")
         check_known(pool, PRIVATE, "psycopg_pool 3.1 to 3.3")
         if pool.max_size < 1:
