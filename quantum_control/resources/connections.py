@@ -125,16 +125,21 @@ class ConnectionPoolResource(Resource):
             site = client_module("postgres", "pool_pgbouncer")
             console = site.PgbouncerPool(dsn, database=database, user=user, config=config, clock=clock)
             self._pool: ResizablePool = console
+            self._adopted: Releasable | None = console
             weakref.finalize(self, quietly, console.end)
         else:
             self._pool = adopt(pool, clock)
+            # What a pool of the user's own calls `release` may be to give back one of its connections.
+            self._adopted = None
             if isinstance(self._pool, Releasable) and self._pool is not pool:
+                self._adopted = self._pool
                 weakref.finalize(self, quietly, self._pool.release).atexit = False  # it ends with the process
         self.spare_seconds = spare_seconds
         try:
             self._last = self._pool.reading()
         except BaseException:
-            self.release()
+            if self._adopted is not None:
+                self.release()
             raise
         self._custody = PoolCustody(self._last.size, hands_off, clock)
         self._storm = ""  # what is wrong, while growing is refused
@@ -261,11 +266,14 @@ class ConnectionPoolResource(Resource):
         Raises
         ------
         ActuatorError
-            A PgBouncer did not take the size that was found; calling again tries again.
+            A PgBouncer, or a pool of your own, did not take the size that was found; calling again tries
+            again.
         """
         try:
-            if isinstance(self._pool, Releasable):
-                self._pool.release()
+            if self._adopted is not None:
+                self._adopted.release()
+            elif self._custody.changed:
+                self.restore(self.snapshot())
         finally:
             if self._server is not None:
                 self._server.close()
