@@ -52,7 +52,7 @@ class EntrySize:
         """Put the size into the entry, have PgBouncer reload, and read it back."""
         self._put(self._own if size == self.found else str(size), size)
 
-    def databases(self) -> dict[str, int]:
+    def databases(self, size: int) -> dict[str, int]:  # noqa: ARG002 - whatever it is
         """Give the one database; each of its users has a pool of this size."""
         return {self._database: self._console.reserve(self._database)}
 

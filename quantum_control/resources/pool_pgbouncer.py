@@ -102,7 +102,7 @@ class PgbouncerPool:
             The console does not answer, or not in the way that is known.
         """
         size = self._size.read()
-        reserves = self._size.databases()
+        reserves = self._size.databases(size)
         pools = self._console.rows("SHOW POOLS", POOL_COLUMNS)
         stats = self._console.rows("SHOW STATS", STATS_COLUMNS)
         look = Look.of(self._clock(), size, reserves, pools, stats)

@@ -107,6 +107,13 @@ def steered(dsn):
     return make
 
 
+def test_a_measurement_asks_each_question_once(bouncer, steered):
+    with steered() as resource:
+        bouncer.asked.clear()
+        steered.measure(resource)
+        assert sorted(bouncer.asked) == ["SHOW CONFIG", "SHOW DATABASES", "SHOW POOLS", "SHOW STATS"]
+
+
 def test_surplus_is_taken_away_once_for_each_size_that_is_set_and_only_where_it_is(bouncer, steered):
     bouncer.pools = {("db", "app"): (15, 0, 0), ("other", "app"): (3, 0, 0)}
     with steered() as resource:
