@@ -142,6 +142,7 @@ class ConnectionPoolResource(Resource):
                 self.release()
             raise
         self._custody = PoolCustody(self._last.size, hands_off, clock)
+        self._released = False
         self._storm = ""  # what is wrong, while growing is refused
         self._trouble = Trouble()
         self._metrics: dict[str, float] = {}
@@ -192,11 +193,15 @@ class ConnectionPoolResource(Resource):
             Somebody else has set the size within the last `hands_off` seconds,
             or growing while check-outs fail.
         ActuatorError
-            The size was not taken; it is what it was before.
+            The size was not taken; it is what it was before. Or a pool of this process was released.
         """
         positive_int("new_size", new_size)
         custody = self._custody
-        self._look(f"setting the size to {new_size}")
+        self._look(doing := f"setting the size to {new_size}")
+        if self._released:
+            if new_size == custody.ordered:  # a controller that ends late puts back what is back
+                return
+            raise ActuatorError(f"{doing}: the pool was given back by release()")
         custody.check(new_size)
         if self._storm and new_size > custody.ordered and new_size != custody.original:
             raise SafetyError(
@@ -274,6 +279,7 @@ class ConnectionPoolResource(Resource):
                 self._adopted.release()
             elif self._custody.changed:
                 self.restore(self.snapshot())
+            self._released = not self.outlives_boot  # a PgBouncer may be set and put back again
         finally:
             if self._server is not None:
                 self._server.close()
