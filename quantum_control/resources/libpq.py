@@ -121,6 +121,9 @@ class Session:
         except (psycopg.Error, OSError) as error:
             self._hang_up()
             self._raise(f"asking {statement!r} of {self.where}", error)
+        except BaseException:  # of a signal's handler: the answer is on its way still
+            self._hang_up()
+            raise
         if result.status not in _GOOD:
             message = (result.error_message or b"an answer of an unknown kind").decode("utf-8", "replace")
             if connection.closed:

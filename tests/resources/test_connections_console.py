@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import resource as limits
+import selectors
 import threading
 
 import pytest
@@ -140,6 +141,21 @@ def test_a_process_with_more_than_a_thousand_files_open_gets_its_answers(console
         for each in held:
             os.close(each)
         limits.setrlimit(limits.RLIMIT_NOFILE, before)
+
+
+def test_a_statement_that_was_interrupted_does_not_disturb_the_next(console, monkeypatch):
+    answers = Answers()
+    with ConnectionPoolResource(dsn=console(answers).dsn) as resource:
+        resource.apply_control(7)
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(selectors.DefaultSelector, "select", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                resource.measure_state()
+    assert answers.size == 20  # it could be put back
 
 
 @pytest.mark.parametrize(
