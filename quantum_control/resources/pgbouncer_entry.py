@@ -67,6 +67,9 @@ class EntrySize:
 
     def _put(self, written: str | None, size: int) -> None:
         before = self._text()
+        # A size that was edited in the file and not taken up comes into force as the entry is put back.
+        told = (written or "").strip("'")
+        size = int(told) if told.isdecimal() else size
         self._replace(self._with(before, written))
         try:
             self._console.order("RELOAD")
@@ -85,9 +88,8 @@ class EntrySize:
                     f"{error}; the file is as it was, and is taken up with the next RELOAD"
                 ) from again
             raise ActuatorError(f"{error}; the file is as it was") from error
-        except (
-            BaseException
-        ):  # of a signal's handler: whoever looks at what is in force must find it in the file
+        except BaseException:
+            # Of a signal's handler. Whoever puts back looks at what is in force, which may not be ours yet.
             self._replace(before)
             raise
 

@@ -24,7 +24,7 @@ class Console:
         if self.fails is not None:
             raise self.fails
         line = next(line for line in self.path.read_text().splitlines() if line.startswith("shop"))
-        self.size = int(line.partition("pool_size=")[2] or 20)
+        self.size = int(line.partition("pool_size=")[2].strip(" '") or 20)
 
     def of_database(self, _):
         return self.size
@@ -47,6 +47,21 @@ def test_the_size_is_written_for_this_database_alone_and_comes_back_to_the_byte(
     assert "other = dbname=other pool_size=9\n" in path.read_text()
     entry.write(entry.found)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("edited", ["8", "'8'"])
+def test_a_size_that_was_edited_and_not_taken_up_is_in_the_file_in_the_end(path, edited):
+    console = Console(path)
+    path.write_text(FILE.replace("pool_size=5", f"pool_size={edited}"))
+    entry = EntrySize(console, "shop", str(path))
+    kept = entry.snapshot()
+    assert kept["size"] == 5
+    for put_back in (lambda: entry.write(5), lambda: entry.restore(kept)):
+        entry.write(7)
+        assert console.size == 7
+        put_back()
+        assert path.read_text() == FILE.replace("pool_size=5", f"pool_size={edited}")
+        assert console.size == 8
 
 
 @pytest.mark.parametrize("error", [ActuatorError("refused"), KeyboardInterrupt()])
