@@ -143,6 +143,19 @@ def test_a_process_with_more_than_a_thousand_files_open_gets_its_answers(console
         limits.setrlimit(limits.RLIMIT_NOFILE, before)
 
 
+def test_a_budget_is_not_handed_what_postgresql_16_reserves(console):
+    def answer(statement):
+        if "server_version_num" in statement:
+            return table(["version"], [["160004"]])
+        reserved = 3 + 10 * ("current_setting('reserved_connections', true)" in statement)
+        columns = ["connections", "competing", "limit", "transactions", "active_ms"]
+        return table(columns, [["1", "0", str(100 - reserved), "0", "0"]])
+
+    server = PostgresServer(console(answer).dsn)
+    assert server.connection_limit() == 87
+    server.close()
+
+
 def test_a_statement_that_was_interrupted_does_not_disturb_the_next(console, monkeypatch):
     answers = Answers()
     with ConnectionPoolResource(dsn=console(answers).dsn) as resource:
