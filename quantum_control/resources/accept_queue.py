@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantum_control.resources.listening import ACCEPTS, LISTENS, table
+from quantum_control.resources.listening import LISTENS, table, unix_sockets
 
 CONNECTING = "02"
 """State, in /proc/net/unix, of a connection that nobody has accepted yet (Linux, net/unix/af_unix.c)."""
@@ -46,18 +46,17 @@ def connections(net: Path, inodes: Iterable[int]) -> Connections:
                 _, _, port = fields[1].partition(":")
                 if fields[1] in places or port in anywhere:
                     accepted.add(int(fields[9]))
-    rows = [fields for fields in table(net / "unix") if len(fields) > 7]
-    paths = {fields[7] for fields in rows if int(fields[3], 16) & ACCEPTS and int(fields[6]) in wanted}
-    for fields in rows:
-        if fields[7] not in paths:
+    named = list(unix_sockets(net))
+    names = {each.name for each in named if each.accepts and each.inode in wanted}
+    for each in named:
+        if each.name not in names:
             continue
-        inode = int(fields[6])
-        if int(fields[3], 16) & ACCEPTS:
-            listeners += inode in wanted
-        elif inode == 0:
-            waiting += fields[5] == CONNECTING
-        elif inode in wanted:
-            accepted.add(inode)
+        if each.accepts:
+            listeners += each.inode in wanted
+        elif each.inode == 0:
+            waiting += each.state == CONNECTING
+        elif each.inode in wanted:
+            accepted.add(each.inode)
     return Connections(listeners, waiting, frozenset(accepted))
 
 

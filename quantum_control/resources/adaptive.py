@@ -105,7 +105,11 @@ class AdaptiveThreadPoolExecutor(ResizableThreadPoolExecutor):
             if self._steered or self._crew.closing:
                 return
             self._steered = True
-        self.controller.start()
+        try:
+            self.controller.start()
+        except BaseException:  # no thread to be had now: the next task tries again
+            self._steered = False
+            raise
 
 
 class _OwnThreads(ThreadPoolResource):

@@ -85,6 +85,7 @@ class AdoptedPool:
         """`_max_workers` as found."""
         self._set: int | None = None
         """`_max_workers` as last set here; None until then."""
+        self._released = False  # whoever adopts it next may do so by the same entrance
         self._gate = entrance.gate
         self._entrance = entrance
         entrance.adopted = True
@@ -92,7 +93,7 @@ class AdoptedPool:
 
     def reading(self) -> PoolReading:
         """Measure now."""
-        if self._set is not None:
+        if self._set is not None and not self._released:
             with suppress(RuntimeError):  # no thread to be had now: a measurement does not fail of that
                 self._start_threads()
         pool = self.pool
@@ -109,9 +110,13 @@ class AdoptedPool:
         ConfigError
             Not a positive integer.
         ActuatorError
-            A thread could not be started; everything is as it was before.
+            A thread could not be started; everything is as it was before. Or the pool was released.
         """
         size = positive_int("resize", size)
+        if self._released:
+            if size == self.pool._max_workers:  # a controller that ends late puts back what is back
+                return
+            raise ActuatorError(f"setting the size to {size}: the pool was given back by release()")
         before = (self.pool._max_workers, self._set, self._gate.limit)
         self._set = self.pool._max_workers = size
         self._gate.set_limit(size)
@@ -134,8 +139,9 @@ class AdoptedPool:
         the pool would go on running more tasks at once than it was built for.
         """
         entrance, pool = self._entrance, self.pool
-        if not entrance.adopted:
+        if self._released:
             return
+        self._released = True
         entrance.adopted = False
         if self._set is not None and pool._max_workers == self._set:  # else somebody else has set it since
             pool._max_workers = self.original

@@ -55,7 +55,7 @@ class ConnectionPoolResource(Resource):
         figures to `get_metrics()` (see `PostgresServer`), and no more are given
         than what it can make use of (see `useful_connections`).
     server_cores
-        Processors of that server; None: those of this machine if it is on it.
+        Processors of that server; None: those of this machine if its address tells that it is on it.
     min_connections, max_connections
         Bounds of the size. A task that takes a second connection while it
         holds one needs a `min_connections` above the number of such tasks.
@@ -125,18 +125,24 @@ class ConnectionPoolResource(Resource):
             site = client_module("postgres", "pool_pgbouncer")
             console = site.PgbouncerPool(dsn, database=database, user=user, config=config, clock=clock)
             self._pool: ResizablePool = console
+            self._adopted: Releasable | None = console
             weakref.finalize(self, quietly, console.end)
         else:
             self._pool = adopt(pool, clock)
+            # What a pool of the user's own calls `release` may be to give back one of its connections.
+            self._adopted = None
             if isinstance(self._pool, Releasable) and self._pool is not pool:
+                self._adopted = self._pool
                 weakref.finalize(self, quietly, self._pool.release).atexit = False  # it ends with the process
         self.spare_seconds = spare_seconds
         try:
             self._last = self._pool.reading()
         except BaseException:
-            self.release()
+            if self._adopted is not None:
+                self.release()
             raise
         self._custody = PoolCustody(self._last.size, hands_off, clock)
+        self._released = False
         self._storm = ""  # what is wrong, while growing is refused
         self._trouble = Trouble()
         self._metrics: dict[str, float] = {}
@@ -187,11 +193,15 @@ class ConnectionPoolResource(Resource):
             Somebody else has set the size within the last `hands_off` seconds,
             or growing while check-outs fail.
         ActuatorError
-            The size was not taken; it is what it was before.
+            The size was not taken; it is what it was before. Or a pool of this process was released.
         """
         positive_int("new_size", new_size)
         custody = self._custody
-        self._look(f"setting the size to {new_size}")
+        self._look(doing := f"setting the size to {new_size}")
+        if self._released:
+            if new_size == custody.ordered:  # a controller that ends late puts back what is back
+                return
+            raise ActuatorError(f"{doing}: the pool was given back by release()")
         custody.check(new_size)
         if self._storm and new_size > custody.ordered and new_size != custody.original:
             raise SafetyError(
@@ -261,11 +271,15 @@ class ConnectionPoolResource(Resource):
         Raises
         ------
         ActuatorError
-            A PgBouncer did not take the size that was found; calling again tries again.
+            A PgBouncer, or a pool of your own, did not take the size that was found; calling again tries
+            again.
         """
         try:
-            if isinstance(self._pool, Releasable):
-                self._pool.release()
+            if self._adopted is not None:
+                self._adopted.release()
+            elif self._custody.changed:
+                self.restore(self.snapshot())
+            self._released = not self.outlives_boot  # a PgBouncer may be set and put back again
         finally:
             if self._server is not None:
                 self._server.close()

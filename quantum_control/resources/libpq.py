@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
+import selectors
 import threading
 import time
+from collections.abc import Mapping
 from math import ceil
 from typing import NoReturn
 
@@ -15,14 +16,12 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from quantum_control.core.errors import ConfigError, QuantumControlError
+from quantum_control.core.loopback import is_loopback
 
 TIMEOUT = 3.0
 """Seconds for a connection, and for an answer; an admin console answers within milliseconds."""
 
 HIDDEN = "***"
-
-LOCAL = ("", "localhost", "127.0.0.1", "::1")
-"""Addresses of this machine; a path is that of a unix socket."""
 
 _GOOD = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
@@ -74,8 +73,7 @@ class Session:
         self._timeout = timeout
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._turn = threading.Lock()  # held from a statement to the end of its answer
-        place = str(given.get("hostaddr") or given.get("host") or os.environ.get("PGHOST", ""))
-        self.local = place.startswith("/") or place in LOCAL
+        self.local = _is_local(given)
         """Whether the server is on this machine, as far as its address tells."""
         host, port = given.get("host", "local"), given.get("port", "default")
         self.where = f"host {host} port {port} database {given.get('dbname', 'default')}"
@@ -123,6 +121,9 @@ class Session:
         except (psycopg.Error, OSError) as error:
             self._hang_up()
             self._raise(f"asking {statement!r} of {self.where}", error)
+        except BaseException:  # of a signal's handler: the answer is on its way still
+            self._hang_up()
+            raise
         if result.status not in _GOOD:
             message = (result.error_message or b"an answer of an unknown kind").decode("utf-8", "replace")
             if connection.closed:
@@ -146,18 +147,20 @@ class Session:
         deadline = time.monotonic() + self._timeout
         pgconn.send_query(statement.encode())
         last: PGresult | None = None
-        while True:
-            while pgconn.is_busy():
-                left = deadline - time.monotonic()
-                if left <= 0.0 or not select.select([pgconn.socket], [], [], left)[0]:
-                    raise psycopg.OperationalError(f"no whole answer within {self._timeout:g} s")
-                pgconn.consume_input()
-            result = pgconn.get_result()
-            if result is None:
-                break
-            # Of an error and what follows it (a lost connection answers twice) the error is of interest.
-            if last is None or last.status in _GOOD:
-                last = result
+        with selectors.DefaultSelector() as arrivals:  # select() knows no descriptor from 1024 on
+            arrivals.register(pgconn.socket, selectors.EVENT_READ)
+            while True:
+                while pgconn.is_busy():
+                    left = deadline - time.monotonic()
+                    if left <= 0.0 or not arrivals.select(left):
+                        raise psycopg.OperationalError(f"no whole answer within {self._timeout:g} s")
+                    pgconn.consume_input()
+                result = pgconn.get_result()
+                if result is None:
+                    break
+                # Of an error and what follows it (a lost connection answers twice) the error is of interest.
+                if last is None or last.status in _GOOD:
+                    last = result
         if last is None:
             raise psycopg.OperationalError("the server answered nothing")
         return last
@@ -165,6 +168,18 @@ class Session:
     def _raise(self, doing: str, error: Exception) -> NoReturn:
         # Not chained: the original has the connection string within reach of a traceback's printer.
         raise SessionError(f"{doing}: {self.scrub(str(error).strip())}") from None
+
+
+def _is_local(given: Mapping[str, object]) -> bool:
+    """Whether libpq goes to this machine; no if a service, which may lead anywhere, tells it where to."""
+
+    def said(key: str, variable: str) -> str:
+        return str(given.get(key) or os.environ.get(variable, ""))
+
+    if said("service", "PGSERVICE") and not (given.get("hostaddr") or given.get("host")):
+        return False
+    place = said("hostaddr", "PGHOSTADDR") or said("host", "PGHOST")
+    return not place or place.startswith("/") or is_loopback(place)
 
 
 def _text(value: bytes | None) -> str | None:

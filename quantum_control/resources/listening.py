@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = Path("/proc")
 
@@ -55,6 +56,18 @@ class Listener:
         return found
 
 
+class UnixSocket(NamedTuple):
+    """A unix socket that has a name."""
+
+    accepts: bool
+    """Whether it takes connections."""
+    state: str
+    """As the kernel writes it."""
+    inode: int
+    """0 of a connection that nobody has accepted yet."""
+    name: str
+
+
 def listeners(program: str, proc: Path = PROC) -> Iterator[Listener]:
     """Processes of a program that listen somewhere, one for each set of places, the oldest first.
 
@@ -66,7 +79,8 @@ def listeners(program: str, proc: Path = PROC) -> Iterator[Listener]:
     for pid in pids:
         home = proc / str(pid)
         try:
-            if home.joinpath("comm").read_text().strip() != program:
+            # The kernel cuts a name at 15 bytes, be it in the middle of a letter.
+            if home.joinpath("comm").read_text("utf-8", "replace").strip() != program:
                 continue
             arguments = home.joinpath("cmdline").read_bytes().decode("utf-8", "replace").split("\0")
             owner = home.stat().st_uid
@@ -109,24 +123,36 @@ def _sockets(proc: Path) -> tuple[Mapping[int, Place], Mapping[int, int]]:
                 inode = int(fields[9])
                 places[inode] = Place(host=_address(address), port=int(port, 16))
                 owners[inode] = int(fields[7])
-    for fields in table(proc / "net" / "unix"):
+    for socket in unix_sockets(proc / "net"):
         # A name that begins with @ is in no file system.
-        if len(fields) > 7 and int(fields[3], 16) & ACCEPTS and fields[7].startswith("/"):
-            inode = int(fields[6])
-            places[inode] = Place(path=" ".join(fields[7:]))
+        if socket.accepts and socket.name.startswith("/"):
+            places[socket.inode] = Place(path=socket.name)
             try:
-                owners[inode] = Path(places[inode].path).stat().st_uid
+                owners[socket.inode] = Path(socket.name).stat().st_uid
             except OSError:
                 continue
     return places, owners
 
 
-def table(path: Path, skip: int = 1) -> list[list[str]]:
-    """Words of each line of a table of the kernel, behind its heading; none if it cannot be read."""
+def unix_sockets(net: Path) -> Iterator[UnixSocket]:
+    """Unix sockets that have a name; `net` is the folder with the kernel's tables."""
+    for fields in table(net / "unix", words=8):
+        try:
+            yield UnixSocket(bool(int(fields[3], 16) & ACCEPTS), fields[5], int(fields[6]), fields[7])
+        except (IndexError, ValueError):
+            continue  # it has no name, or this is a part of one with a line break in it
+
+
+def table(path: Path, skip: int = 1, words: int = 0) -> list[list[str]]:
+    """Words of each line of a table of the kernel, behind its heading; none if it cannot be read.
+
+    With `words` the last of so many is all that is left of the line, spaces included.
+    """
     try:
-        return [line.split() for line in path.read_text("utf-8", "replace").splitlines()[skip:]]
+        text = path.read_bytes().decode("utf-8", "replace")
     except OSError:
         return []
+    return [line.split(maxsplit=words - 1) for line in text.split("\n")[skip:] if line]
 
 
 def _address(text: str) -> str:

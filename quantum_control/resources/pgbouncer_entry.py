@@ -52,7 +52,7 @@ class EntrySize:
         """Put the size into the entry, have PgBouncer reload, and read it back."""
         self._put(self._own if size == self.found else str(size), size)
 
-    def databases(self) -> dict[str, int]:
+    def databases(self, size: int) -> dict[str, int]:  # noqa: ARG002 - whatever it is
         """Give the one database; each of its users has a pool of this size."""
         return {self._database: self._console.reserve(self._database)}
 
@@ -67,6 +67,9 @@ class EntrySize:
 
     def _put(self, written: str | None, size: int) -> None:
         before = self._text()
+        # A size that was edited in the file and not taken up comes into force as the entry is put back.
+        told = (written or "").strip("'")
+        size = int(told) if told.isdecimal() else size
         self._replace(self._with(before, written))
         try:
             self._console.order("RELOAD")
@@ -85,6 +88,10 @@ class EntrySize:
                     f"{error}; the file is as it was, and is taken up with the next RELOAD"
                 ) from again
             raise ActuatorError(f"{error}; the file is as it was") from error
+        except BaseException:
+            # Of a signal's handler. Whoever puts back looks at what is in force, which may not be ours yet.
+            self._replace(before)
+            raise
 
     def _text(self) -> str:
         try:

@@ -22,8 +22,8 @@ class PoolSize(Protocol):
     def write(self, size: int) -> None:
         """Set it and see that it is in force, or leave it as it was. Raises `ActuatorError`."""
 
-    def databases(self) -> dict[str, int]:
-        """Databases whose pools have this size each, looked at or not, and what each may add to it.
+    def databases(self, size: int) -> dict[str, int]:
+        """Databases whose pools have this size, as read, each, looked at or not, and what each may add to it.
 
         That is the reserve: connections that PgBouncer opens past the size for
         clients that wait for long. Raises `SensorError`.
@@ -169,9 +169,9 @@ class DefaultSize:
             self._console.order(f"SET default_pool_size = {before}")
             raise ActuatorError(f"{_own(database, own)}; the default is {before} again")
 
-    def databases(self) -> dict[str, int]:
+    def databases(self, size: int) -> dict[str, int]:
         """Databases with this size: all but those with another of their own."""
-        return self._console.of_size(self.read())
+        return self._console.of_size(size)
 
     def snapshot(self) -> dict[str, object]:
         """The default as found."""

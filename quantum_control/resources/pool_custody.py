@@ -45,6 +45,11 @@ class PoolCustody:
         """Whether a size set by somebody else is being left alone now."""
         return self._until > self._clock()
 
+    @property
+    def changed(self) -> bool:
+        """Whether another size than the original is, or may be, in force."""
+        return self.ordered != self.original or bool(self._attempted)
+
     def notice(self, size: int) -> None:
         """Notice a size that was not set here; a reload or restart brings the original back."""
         if size == self.ordered:

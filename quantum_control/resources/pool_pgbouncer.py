@@ -102,7 +102,7 @@ class PgbouncerPool:
             The console does not answer, or not in the way that is known.
         """
         size = self._size.read()
-        reserves = self._size.databases()
+        reserves = self._size.databases(size)
         pools = self._console.rows("SHOW POOLS", POOL_COLUMNS)
         stats = self._console.rows("SHOW STATS", STATS_COLUMNS)
         look = Look.of(self._clock(), size, reserves, pools, stats)
@@ -120,8 +120,9 @@ class PgbouncerPool:
             alive=fullest.servers,
             busy=fullest.active,
             waiting=fullest.waiting,
-            submitted=done + fullest.active + fullest.waiting,
-            started=done + fullest.active,
+            # What has begun is not counted; who is active now may be of another pool than at the last look.
+            submitted=done + fullest.waiting,
+            started=done,
             completed=done,
             failed=0,
             busy_seconds=self._busy_seconds,

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout, TooManyRequests
 
-from quantum_control.core.errors import SafetyError
+from quantum_control.core.errors import ConfigError, SafetyError
 from quantum_control.resources.connection_kinds import check_known
 from quantum_control.resources.reading import PoolReading
 from quantum_control.resources.spare import Spare
-from quantum_control.resources.turnstile import NoPlaceError, Turnstile
+from quantum_control.resources.turnstile import LineFullError, NoPlaceError, Turnstile
 
 PRIVATE = ("_lock", "_min_size", "_max_size", "_nconns", "_nconns_min", "_pool", "_waiting")
 """Attributes of a pool that are used below; the same in psycopg_pool 3.1 to 3.3."""
@@ -39,7 +39,14 @@ class _Adopted(Generic[Pool]):
     """
 
     def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
+        if not hasattr(pool, "_lock"):  # an asyncio pool has it from its opening on
+            raise ConfigError(f"pool {pool.name!r} was not opened yet: await its open() first")
         check_known(pool, PRIVATE, "psycopg_pool 3.1 to 3.3")
+        if pool.max_size < 1:
+            raise ConfigError(
+                f"pool {pool.name!r} has no limit (a NullConnectionPool without a max_size): create it with"
+                " one, so that there is a size to begin with"
+            )
         if "getconn" in vars(pool):
             raise SafetyError(f"pool {pool.name!r} is steered already; release() the other resource first")
         self.pool: Pool = pool
@@ -111,10 +118,11 @@ class _Adopted(Generic[Pool]):
         pool._nconns_min = min(pool._nconns_min, len(resting))
         return taken
 
-    def _refusal(self, timeout: float) -> Exception:
-        pool = self.pool
-        if pool.max_waiting and len(self._gate) >= pool.max_waiting:
-            return TooManyRequests(f"the pool {pool.name!r} has already {len(self._gate)} requests waiting")
+    def _refusal(self, error: NoPlaceError, timeout: float) -> Exception:
+        if isinstance(error, LineFullError):
+            return TooManyRequests(
+                f"the pool {self.pool.name!r} has already {self.pool.max_waiting} requests waiting"
+            )
         return PoolTimeout(f"couldn't get a connection after {timeout:.2f} sec")
 
     def _getconn(self, timeout: float | None = None) -> Any:
@@ -130,7 +138,7 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
     Raises
     ------
     ConfigError
-        A version of psycopg_pool that is not known.
+        A version of psycopg_pool that is not known, or a pool without limit.
     SafetyError
         The pool is steered already.
     """
@@ -148,8 +156,8 @@ class PsycopgPool(_Adopted[ConnectionPool[Any]]):
         timeout = pool.timeout if timeout is None else timeout
         try:
             arrived = self._gate.enter(timeout, pool.max_waiting)
-        except NoPlaceError:
-            raise self._refusal(timeout) from None
+        except NoPlaceError as error:
+            raise self._refusal(error, timeout) from None
         try:
             left = max(0.001, timeout - (self._clock() - arrived))
             conn: Connection[Any] = type(pool).getconn(pool, left)
@@ -192,7 +200,8 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
     Raises
     ------
     ConfigError
-        A version of psycopg_pool that is not known.
+        A version of psycopg_pool that is not known, a pool without limit, or one
+        that was never open.
     SafetyError
         The pool is steered already.
     """
@@ -211,8 +220,8 @@ class AsyncPsycopgPool(_Adopted[AsyncConnectionPool[Any]]):
         timeout = pool.timeout if timeout is None else timeout
         try:
             arrived = await self._gate.enter_async(timeout, pool.max_waiting)
-        except NoPlaceError:
-            raise self._refusal(timeout) from None
+        except NoPlaceError as error:
+            raise self._refusal(error, timeout) from None
         try:
             left = max(0.001, timeout - (self._clock() - arrived))
             conn: AsyncConnection[Any] = await type(pool).getconn(pool, left)

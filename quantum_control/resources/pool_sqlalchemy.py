@@ -98,7 +98,7 @@ class SqlalchemyPool:
         self._gate.resize(1 << 30)  # whoever still stands there goes on to the pool's own line
 
     def _attach(self) -> QueuePool:
-        pool = self._engine if isinstance(self._engine, Pool) else self._engine.pool
+        pool = getattr(self._engine, "pool", self._engine)
         if not isinstance(pool, QueuePool):
             raise ConfigError(
                 f"a {type(pool).__name__} has no size; use an engine with poolclass=QueuePool"

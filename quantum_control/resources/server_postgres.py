@@ -15,7 +15,8 @@ COMPETING = ("Lock", "LWLock", "BufferPin")
 _FIGURES = f"""
 SELECT connections, competing,
        current_setting('max_connections')::int
-           - current_setting('superuser_reserved_connections')::int AS limit,
+           - current_setting('superuser_reserved_connections')::int
+           - coalesce(current_setting('reserved_connections', true)::int, 0) AS limit,
        xact_commit + xact_rollback AS transactions,
        {{active}} AS active_ms
   FROM pg_stat_database,
@@ -63,7 +64,10 @@ class PostgresServer:
         self._last: tuple[float, int, float] | None = None
 
     def connection_limit(self) -> int:
-        """`max_connections` less those reserved for superusers: what a budget may hand out.
+        """`max_connections` less those reserved: what a budget may hand out.
+
+        Reserved are those for superusers, and from PostgreSQL 16 on those for
+        members of `pg_use_reserved_connections`.
 
         Raises
         ------

@@ -137,7 +137,7 @@ class ThreadPoolResource(Resource):
         ConfigError
             Not a positive integer.
         ActuatorError
-            A thread could not be started; the size is what it was before.
+            A thread could not be started; the size is what it was before. Or an adopted pool was released.
         """
         self._pool.resize(new_size)
 

@@ -17,6 +17,10 @@ class NoPlaceError(QuantumControlError):
     """There was no place in time; the adapter raises its library's own error in its stead."""
 
 
+class LineFullError(NoPlaceError):
+    """The line was too long to join it."""
+
+
 class _Thread:
     """A thread in line."""
 
@@ -128,7 +132,7 @@ class Turnstile:
         Raises
         ------
         NoPlaceError
-            The line was too long, or it took too long.
+            The line was too long (`LineFullError`), or it took too long.
         """
         with self._lock:
             now = self._arrive()
@@ -139,12 +143,16 @@ class Turnstile:
             self._line[place] = None
         try:
             place.turn.acquire(timeout=-1 if timeout is None else timeout)
-        finally:
+        except BaseException:  # of a signal's handler
             with self._lock:
-                if not place.granted:
-                    self._line.pop(place, None)
-        if not place.granted:
-            raise NoPlaceError(f"no place within {timeout} s")
+                self._line.pop(place, None)
+                if place.granted:
+                    self.withdraw()
+            raise
+        with self._lock:
+            if not place.granted:
+                self._line.pop(place, None)
+                raise NoPlaceError(f"no place within {timeout} s")
         return now
 
     async def enter_async(self, timeout: float | None = None, longest: int = 0) -> float:
@@ -211,7 +219,7 @@ class Turnstile:
 
     def _check_line(self, timeout: float | None, longest: int) -> None:
         if longest and len(self._line) >= longest:
-            raise NoPlaceError(f"{len(self._line)} wait already")
+            raise LineFullError(f"{len(self._line)} wait already")
         if timeout is not None and timeout <= 0.0:
             raise NoPlaceError("all places are taken")
 

@@ -98,5 +98,5 @@ def report(on_start: Callable[[float], object], waited: float) -> None:
     """Call the hook; what it raises must not cost a task."""
     try:
         on_start(waited)
-    except Exception:
+    except BaseException:
         LOGGER.exception("Exception in on_start of a thread pool:")

@@ -36,6 +36,29 @@ def test_those_of_a_port_and_of_no_other_nor_the_outgoing_ones(net):
     assert connections(net, {11, 12, 21, 22, 23, 24}) == Connections(2, 4, frozenset({21, 23}))
 
 
+def test_a_name_of_several_words_is_no_other_that_begins_like_it(net):
+    rows = [
+        "00010000 0001 01 31 /run/our app",
+        "00010000 0001 01 32 /run/our shop",
+        "00000000 0001 02 0 /run/our app",
+        "00000000 0001 02 0 /run/our shop",
+        "00000000 0001 03 41 /run/our app",
+        "00000000 0001 03 42 /run/our shop",
+        "00000000 0001 03 43",
+    ]
+    heading = "Num RefCount Protocol Flags Type St Inode Path\n"
+    (net / "unix").write_text(heading + "".join(f"0: 00000002 00000000 {row}\n" for row in rows))
+    assert connections(net, {31, 41, 42, 43}) == Connections(1, 1, frozenset({41}))
+
+
+def test_a_name_with_a_line_break_disturbs_nobody(net, tmp_path):
+    with (net / "unix").open("w") as unix:
+        unix.write("Num RefCount Protocol Flags Type St Inode Path\n")
+        unix.write("0: 00000002 00000000 00000000 0001 01 30 @what\never comes into any body's mind to do\n")
+        unix.write("0: 00000002 00000000 00010000 0001 01 31 /run/app\n")
+    assert connections(net, {31}) == Connections(1, 0, frozenset())
+
+
 def test_those_of_nobody_are_none(net):
     assert connections(net, {21}) == Connections(0, 0, frozenset())
     assert connections(net / "nowhere", {11}) == Connections(0, 0, frozenset())

@@ -49,6 +49,20 @@ def test_control_begins_with_the_block_and_ends_with_it() -> None:
     assert not pool.controller.running
 
 
+def test_control_that_could_not_begin_begins_with_the_next_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = AdaptiveThreadPoolExecutor(interval=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", exhausted)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.submit(int)
+    pool.submit(int).result(PATIENCE)
+    assert pool.controller.running
+    pool.shutdown()
+
+
 def test_control_that_was_stopped_by_hand_stays_so() -> None:
     with AdaptiveThreadPoolExecutor(interval=0.01) as pool:
         pool.controller.stop()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantum_control.core.errors import ConfigError, SafetyError
+from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
 from quantum_control.resources.adoption import AdoptedPool
 from quantum_control.resources.threads import ThreadPoolResource
 
@@ -33,6 +33,33 @@ def test_adopting_and_releasing_leaves_no_trace(pool: ThreadPoolExecutor) -> Non
     adopted.release()
     adopted.release()
     assert vars(pool) == before
+
+
+def test_a_released_pool_is_set_no_more(pool: ThreadPoolExecutor) -> None:
+    adopted = AdoptedPool(pool)
+    adopted.resize(2)
+    adopted.release()
+    with pytest.raises(ActuatorError, match="given back by release"):
+        adopted.resize(2)
+    adopted.resize(3)  # it is that
+    assert as_found(pool)
+
+
+def test_who_has_released_a_pool_takes_it_from_nobody_afterwards(pool: ThreadPoolExecutor) -> None:
+    first = AdoptedPool(pool)
+    first.resize(6)
+    go = threading.Event()
+    for _ in range(6):
+        pool.submit(go.wait, PATIENCE)
+    first.release()  # it has outgrown its size and keeps its gate, which is used again
+    go.set()
+    second = AdoptedPool(pool)
+    second.resize(5)
+    first.release()
+    with pytest.raises(SafetyError, match="adopted already"):
+        AdoptedPool(pool)
+    second.release()
+    assert pool._max_workers == 3
 
 
 def test_an_exception_while_it_is_steered_gives_it_back(pool: ThreadPoolExecutor) -> None:

@@ -291,6 +291,23 @@ def test_falling_back_to_the_original_size_is_a_restart_and_not_a_hand(caplog):
     assert "fell back from 12 to its original size 10" in caplog.text
 
 
+def test_a_pool_of_one_s_own_is_given_back_by_its_size_whatever_it_calls_release():
+    class Lender(Pool):
+        def release(self, connection):
+            """Take a connection back."""
+
+    pool = Lender()
+    with ConnectionPoolResource(pool) as resource:
+        resource.apply_control(12)
+    assert pool.now.size == 10
+    with ConnectionPoolResource(pool) as resource:
+        resource.apply_control(12)
+        pool.now = replace(pool.now, size=7)  # somebody else's
+    assert pool.now.size == 7
+    resource.release()
+    assert pool.now.size == 7
+
+
 def test_a_size_that_could_not_be_set_is_not_taken_for_set():
     pool, resource, _ = steered()
     pool.broken = True

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import resource as limits
+import selectors
 import threading
 
 import pytest
@@ -16,6 +19,7 @@ from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
 from quantum_control.resources import pool_pgbouncer, pool_psycopg
 from quantum_control.resources.connections import ConnectionPoolResource
 from quantum_control.resources.libpq import Session, SessionError
+from quantum_control.resources.server_postgres import PostgresServer
 
 POOLS = ["database", "user", "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used", "sv_tested"]
 STATS = ["database", "total_xact_count", "total_xact_time", "total_wait_time"]
@@ -119,6 +123,78 @@ def test_a_password_in_a_servers_answer_is_hidden():
     with pytest.raises(SessionError) as caught:
         session.query("SHOW VERSION")
     assert SECRET not in str(caught.value)
+
+
+def test_a_process_with_more_than_a_thousand_files_open_gets_its_answers(console):
+    session = Session(console(lambda statement: table(["said"], [[statement]])).dsn)
+    before = limits.getrlimit(limits.RLIMIT_NOFILE)
+    if before[1] != limits.RLIM_INFINITY and before[1] < 1500:
+        pytest.skip(f"{before[1]} open files are allowed here")
+    limits.setrlimit(limits.RLIMIT_NOFILE, (max(before[0], 1500), before[1]))
+    held = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while held[-1] < 1100:
+            held.append(os.dup(held[0]))
+        assert session.query("this") == [{"said": "this"}]
+        session.close()
+    finally:
+        for each in held:
+            os.close(each)
+        limits.setrlimit(limits.RLIMIT_NOFILE, before)
+
+
+def test_a_budget_is_not_handed_what_postgresql_16_reserves(console):
+    def answer(statement):
+        if "server_version_num" in statement:
+            return table(["version"], [["160004"]])
+        reserved = 3 + 10 * ("current_setting('reserved_connections', true)" in statement)
+        columns = ["connections", "competing", "limit", "transactions", "active_ms"]
+        return table(columns, [["1", "0", str(100 - reserved), "0", "0"]])
+
+    server = PostgresServer(console(answer).dsn)
+    assert server.connection_limit() == 87
+    server.close()
+
+
+def test_a_statement_that_was_interrupted_does_not_disturb_the_next(console, monkeypatch):
+    answers = Answers()
+    with ConnectionPoolResource(dsn=console(answers).dsn) as resource:
+        resource.apply_control(7)
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(selectors.DefaultSelector, "select", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                resource.measure_state()
+    assert answers.size == 20  # it could be put back
+
+
+@pytest.mark.parametrize(
+    ("dsn", "environment", "local"),
+    [
+        ("dbname=shop", {}, True),
+        ("host=/run/postgresql", {}, True),
+        ("host=localhost", {}, True),
+        ("host=127.0.1.1", {}, True),
+        ("host=db", {}, False),
+        ("host=localhost,db", {}, False),
+        ("dbname=shop", {"PGHOST": "db"}, False),
+        ("host=localhost", {"PGHOSTADDR": "192.0.2.7"}, False),
+        ("service=shop", {}, False),
+        ("dbname=shop", {"PGSERVICE": "shop"}, False),
+        ("dbname=shop", {"PGSERVICE": "shop", "PGHOST": "localhost"}, False),
+        ("service=shop host=localhost", {}, True),
+    ],
+)
+def test_a_server_is_on_this_machine_only_if_its_address_tells(monkeypatch, dsn, environment, local):
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Session(dsn).local is local
+    assert PostgresServer(dsn).cores == (os.cpu_count() if local else None)
 
 
 def test_threads_that_ask_at_once_take_turns(console):

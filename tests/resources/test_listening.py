@@ -57,6 +57,13 @@ def test_a_process_has_the_places_of_its_sockets_that_take_connections(proc):
     }
 
 
+def test_a_program_whose_name_was_cut_in_a_letter_hides_no_other(proc):
+    process(proc, 5, "other", "other", [12])
+    (proc / "5" / "comm").write_bytes("aufzugs-wachenä".encode()[:15] + b"\n")
+    process(proc, 7, "redis-server", "redis-server", [11])
+    assert [one.pid for one in listeners("redis-server", proc)] == [7]
+
+
 def test_children_with_the_same_sockets_are_one(proc):
     for pid in (7, 8, 9):
         process(proc, pid, "postgres", "postgres", [12])

@@ -32,6 +32,7 @@ class Bouncer:
         self.reserve = 0
         self.pools = {("db", "app"): (0, 0, 0)}  # active, waiting, idle
         self.counted = {}  # transactions, microseconds in them
+        self.waited = 0  # microseconds, in each database
         self.asked = []
         self.silent = False
         self.loses_answers = False
@@ -65,7 +66,8 @@ class Bouncer:
                 ],
             ),
             "SHOW STATS": table(
-                STATS, [[name, *map(str, self.counted.get(name, (0, 0))), "0"] for name in databases]
+                STATS,
+                [[name, *map(str, self.counted.get(name, (0, 0))), str(self.waited)] for name in databases],
             ),
         }.get(statement, table(["done"], []))
 
@@ -103,6 +105,13 @@ def steered(dsn):
 
     make.measure = measure
     return make
+
+
+def test_a_measurement_asks_each_question_once(bouncer, steered):
+    with steered() as resource:
+        bouncer.asked.clear()
+        steered.measure(resource)
+        assert sorted(bouncer.asked) == ["SHOW CONFIG", "SHOW DATABASES", "SHOW POOLS", "SHOW STATS"]
 
 
 def test_surplus_is_taken_away_once_for_each_size_that_is_set_and_only_where_it_is(bouncer, steered):
@@ -162,6 +171,20 @@ def test_of_several_databases_the_fullest_counts(bouncer, steered):
         bouncer.pools = {(name, "app"): (0, 0, 3) for name in "abcd"}
         bouncer.passes(a=1.0, b=1.0, c=5.0, d=1.0)
         assert steered.measure(resource).demand == pytest.approx(5.0)
+
+
+def test_a_mean_wait_is_that_of_the_transactions_done_whichever_pool_is_the_fullest(bouncer, steered):
+    bouncer.pools = {("a", "app"): (10, 0, 0), ("b", "app"): (0, 0, 1)}
+    with steered() as resource:
+        bouncer.passes(a=10.0)
+        steered.measure(resource)
+        bouncer.pools = {("a", "app"): (0, 0, 10), ("b", "app"): (2, 3, 0)}
+        bouncer.passes(b=0.05)
+        bouncer.waited += 20_000
+        steered.measure(resource)
+        assert resource.get_metrics()["wait_seconds"] == pytest.approx(0.004)  # 20 ms for 5 of them
+        assert resource.get_metrics()["drops"] == 0.0
+        assert resource.get_metrics()["queue_depth"] == 3
 
 
 def test_of_several_users_of_a_database_the_fullest_counts(bouncer, steered):

@@ -56,6 +56,15 @@ def test_a_size_that_was_taken_though_the_answer_was_lost_is_ours(pool, resource
     assert pool.now.size == 12
 
 
+def test_a_size_that_was_taken_though_the_answer_was_lost_is_put_back_in_the_end(pool, resource):
+    pool.answers = False
+    with pytest.raises(ActuatorError):
+        resource.apply_control(13)
+    pool.answers = True
+    resource.release()
+    assert pool.now.size == 10
+
+
 def test_an_order_may_come_into_force_after_the_one_before_it_did_not(pool, resource):
     pool.answers = False
     for size in (13, 14):

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sqlalchemy import create_engine
 from sqlalchemy.pool import QueuePool
 
+from quantum_control.core.errors import ActuatorError
 from quantum_control.resources.connections import ConnectionPoolResource
 
 
@@ -145,6 +146,16 @@ def test_a_size_that_was_steered_again_since_is_put_back(found):
     now[0] = 61.0
     resource.apply_control(7)
     resource.release()
+    assert size() == 4
+
+
+def test_what_was_released_is_set_no_more(found):
+    pool, _, size = found
+    with ConnectionPoolResource(pool) as resource:
+        resource.apply_control(6)
+    with pytest.raises(ActuatorError, match="given back by release"):
+        resource.apply_control(6)
+    resource.apply_control(4)  # it is that
     assert size() == 4
 
 

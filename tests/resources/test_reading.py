@@ -109,9 +109,10 @@ def test_a_hook_hears_how_long_each_task_has_waited() -> None:
     assert waits == [0.0, 4.0]
 
 
-def test_a_hook_that_raises_costs_no_task() -> None:
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_hook_that_raises_costs_no_task(error: type[BaseException]) -> None:
     def broken(waited: float) -> None:
-        raise ValueError(waited)
+        raise error(waited)
 
     with ResizableThreadPoolExecutor(1, on_start=broken) as pool:
         assert pool.submit(int, "6").result(PATIENCE) == 6

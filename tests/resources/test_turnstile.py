@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from quantum_control.bench.server_process import wait_until
-from quantum_control.resources.turnstile import NoPlaceError, Turnstile
+from quantum_control.resources.turnstile import LineFullError, NoPlaceError, Turnstile
 
 
 def visit(gate, failed=False):
@@ -66,7 +66,7 @@ def test_a_full_turnstile_refuses_who_does_not_wait_and_who_would_make_the_line_
     waiter = threading.Thread(target=visit, args=(gate,))
     waiter.start()
     in_line(gate, 1)
-    with pytest.raises(NoPlaceError, match="1 wait already"):
+    with pytest.raises(LineFullError, match="1 wait already"):
         gate.enter(20.0, longest=1)
     gate.end(gate.begin(arrived))
     waiter.join(20)
@@ -150,6 +150,33 @@ def test_never_more_than_the_limit_are_inside_whatever_the_size_does():
     counted = reading(gate)
     assert (counted.busy, counted.waiting, len(gate)) == (0, 0, 0)
     assert counted.started == counted.completed
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_signal_s_handler_that_raises_costs_no_place(monkeypatch, granted):
+    gate = Turnstile(1)
+    began = gate.begin(gate.enter())
+
+    class Interrupted:
+        """A lock whose waiter is interrupted, at the latest moment or before its turn."""
+
+        def acquire(self, timeout=-1):
+            if timeout == 20.0:
+                if granted:
+                    gate.end(began)
+                raise KeyboardInterrupt
+
+        def release(self):
+            """Nothing: nobody waits any more."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Lock", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gate.enter(20.0)
+    if not granted:
+        gate.end(began)
+    gate.end(gate.begin(gate.enter(0.0)))
+    assert (reading(gate).waiting, len(gate)) == (0, 0)
 
 
 def test_tasks_wait_beside_threads_and_time_out():
