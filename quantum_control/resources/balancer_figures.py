@@ -30,11 +30,12 @@ def observed(
 
 
 def utilisation(seen: Mapping[str, Observation], capacities: Mapping[str, float]) -> float:
-    """Part of the capacities (1/s) that the present rate would fill; a guess as long as none is known."""
+    """Part of the capacities (1/s) that the present rate would fill; a guess as long as none is known.
+
+    Of one back end at the least.
+    """
     if capacities:
         return sum(one.rate for one in seen.values()) / sum(capacities.values())
-    if not seen:
-        return 0.0
     # N requests under way mean N/(1 + N) of an M/M/1 server.
     return sum(one.in_flight / (1.0 + one.in_flight) for one in seen.values()) / len(seen)
 

@@ -120,6 +120,7 @@ class LoadBalancerResource(Resource):
         self._shares = Shares(Ejection(max_out))
         self._plan: dict[str, Share] = {}
         self._size = found  # back ends that are to be in use
+        self._utilisation = 0.0  # of those that were in use when it was measured last
         self._metrics: dict[str, float] = {}
         self._taken: dict[str, object] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
@@ -145,7 +146,7 @@ class LoadBalancerResource(Resource):
         self._custody.notice(reading)
         seen = observed(self._roster.members(), reading, self._last, elapsed) if elapsed > 0.0 else {}
         self._last, self._time = reading, now
-        if seen:
+        if elapsed > 0.0:  # also with nobody left in use: somebody else may have taken all of them away
             self._plan = self._shares.step(seen, elapsed)
             self._metrics = figures(seen, self._plan, self._custody.ordered, self._shares.capacities) | {
                 "foreign": float(len(self._custody.foreign)),
@@ -154,8 +155,9 @@ class LoadBalancerResource(Resource):
             if self.steers_while_measuring:
                 self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
                 self._roster.weigh(self._plan, self._shares.capacities)
-        demand = self._size * utilisation(seen, self._shares.capacities)
-        return ResourceState.from_demand(demand, size=float(self._size))
+        if seen:  # else what was known before stands
+            self._utilisation = utilisation(seen, self._shares.capacities)
+        return ResourceState.from_demand(self._size * self._utilisation, size=float(self._size))
 
     def apply_control(self, new_size: int) -> None:
         """Use `new_size` back ends: the fastest, spares last; those that leave are drained first.
