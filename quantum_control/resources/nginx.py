@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.balancer import BackEnd, Balancer, Reading
 from quantum_control.resources.listening import PROC
 from quantum_control.resources.whole_file import replace_file
 
@@ -115,8 +115,8 @@ class Nginx(Balancer):
     def write(self, weights: Mapping[str, int]) -> None:
         """Move a new file into place and have nginx reload; put the old one back if it cannot be told."""
         for name, weight in weights.items():
-            if not 0 <= weight <= FULL_WEIGHT:
-                raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
+            if weight < 0:
+                raise ActuatorError(f"weight {weight} of {name!r} is below 0; nothing was changed")
         try:
             before = self._text()
         except SensorError as error:

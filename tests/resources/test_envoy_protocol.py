@@ -220,6 +220,19 @@ def custody(admin, envoy):
     return custody
 
 
+def test_weights_larger_than_any_of_ours_are_put_back(envoy, eds):
+    eds.write_text(json.dumps(document(endpoint(1, load_balancing_weight=1000), endpoint(2))))
+    found = eds.read_text()
+    custody = Custody(envoy)
+    custody.notice(envoy.read_weights())
+    custody.order({"127.0.0.1:1": 256, "127.0.0.1:2": 9})
+    custody.give_back()
+    assert eds.read_text() == found
+    with pytest.raises(ActuatorError, match="below 0"):
+        envoy.write({"127.0.0.1:1": 5, "127.0.0.1:2": -1})
+    assert eds.read_text() == found
+
+
 def test_the_file_comes_back_although_envoy_is_down(admin, custody, envoy, eds):
     found = envoy.snapshot()["file"]
     admin.body = b""

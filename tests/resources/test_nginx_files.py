@@ -89,6 +89,19 @@ server 10.0.0.4:80 backup;
     assert "server 10.0.0.1:80;" in (place / "app.upstream").read_text()
 
 
+def test_weights_larger_than_any_of_ours_are_put_back(nginx, place, signals):
+    upstream = place / "app.upstream"
+    upstream.write_text(SERVERS.replace("weight=5", "weight=1000"))
+    found = upstream.read_text()
+    nginx.read()
+    nginx.write({"10.0.0.2:80": 256})
+    nginx.write({"10.0.0.2:80": 1000})
+    assert upstream.read_text() == found
+    with pytest.raises(ActuatorError, match="below 0"):
+        nginx.write({"10.0.0.1:80": 5, "10.0.0.2:80": -1})
+    assert upstream.read_text() == found
+
+
 def test_the_log_is_counted_from_the_first_reading_on(nginx, place, now):
     assert nginx.read().back_ends["10.0.0.1:80"].ended == 0
     append(place, "10.0.0.1:80|200|0.500\n10.0.0.2:80, 10.0.0.1:80|502, 200|0.250, 0.750\n10.0.0.1:80|20")
