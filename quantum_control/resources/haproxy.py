@@ -134,7 +134,8 @@ class HAProxy(Balancer):
     def remove(self, name: str) -> bool:
         """Delete a server (`del server`); it stays in maintenance while connections hold on to it."""
         server = f"{self._backend}/{name}"
-        self._order([f"set server {server} state maint"])
+        # Without the weight of its time in use, which maintenance in place of the drain would bring back.
+        self._order([f"set server {server} weight 0", f"set server {server} state maint"])
         answer = self._exchange(f"del server {server}")
         if answer.strip() in ("", "Server deleted."):
             return True

@@ -194,9 +194,14 @@ def test_a_weight_out_of_range_is_refused_here(haproxy):
 
 
 def test_a_refused_removal_is_told_and_one_in_use_is_tried_again(haproxy):
-    balancer, answers, _ = haproxy
-    answers("\n", "Server still has connections attached to it, cannot remove it.\n")
+    balancer, answers, asked = haproxy
+    answers("\n\n", "Server still has connections attached to it, cannot remove it.\n")
     assert not balancer.remove("s1")
+    assert asked == [
+        # The weight too: it would be that of its time in use, which nobody has ordered any more.
+        "set server app/s1 weight 0; set server app/s1 state maint\n",
+        "del server app/s1\n",
+    ]
     answers("\n", "This server cannot be removed at runtime.\n")
     with pytest.raises(ActuatorError, match="cannot be removed at runtime"):
         balancer.remove("s1")
