@@ -179,11 +179,13 @@ class LoadBalancerResource(Resource):
         short = new_size - len(self._roster.members())
         if short < 0:
             self._roster.dismiss(-short, self._plan, self._shares.capacities, reading)
-        elif self._roster.enlist(short, reading) < short:
+        elif (available := self._roster.available(reading)) < short:
             raise ActuatorError(
                 f"{self._balancer!r}: no {new_size} back ends are in our care; there are"
-                f" {len(self._roster.members())} in use and no spare"
+                f" {len(self._roster.members())} in use, and {available} kept out or spare"
             )
+        else:
+            self._roster.enlist(short, reading)
         self._size = new_size
 
     def get_metrics(self) -> dict[str, float]:

@@ -277,7 +277,7 @@ def test_a_spare_that_is_an_endpoint_already_stays_in_the_file(envoy, eds):
     resource = LoadBalancerResource(balancer=envoy, spares=["127.0.0.1:2"], min_backends=1)
     kept = resource.snapshot()
     resource.apply_control(1)
-    with pytest.raises(ActuatorError, match="no spare"):
+    with pytest.raises(ActuatorError, match="1 in use, and 1 kept out or spare"):
         resource.apply_control(3)
     resource.release()
     assert eds.read_bytes() == found

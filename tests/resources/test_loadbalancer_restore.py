@@ -88,7 +88,7 @@ def test_a_spare_that_somebody_adds_meanwhile_is_not_taken_out(caplog):
     balancer, clock = FakeBalancer(CAPACITIES), Clock()
     resource = process(balancer, clock, spares=["e:1"])
     balancer.back_ends["e:1"] = balancer.back_ends["a"]
-    with pytest.raises(ActuatorError, match="there are 5 in use and no spare"):
+    with pytest.raises(ActuatorError, match="there are 5 in use, and 0 kept out or spare"):
         resource.apply_control(6)
     resource.apply_control(5)
     resource.release()
