@@ -31,6 +31,9 @@ WEIGHT = re.compile(r"\s+weight=(\d+)\b")
 DOWN = re.compile(r"\s+down\b")
 SPARE = re.compile(r"\s+backup\b")
 
+TRIED = re.compile(r", | : ")
+"""Between the servers that a request was tried at: of one upstream, and after a redirection to another."""
+
 MASTER = b"nginx: master process"
 """What nginx's master calls itself among the processes."""
 
@@ -179,29 +182,35 @@ class Nginx(Balancer):
                 elif status.st_ino != self._inode or status.st_size < self._offset:
                     self._offset = 0  # rotated
                 self._inode = status.st_ino
-                file.seek(max(self._offset, status.st_size - MOST_READ))
+                start = file.seek(max(self._offset, status.st_size - MOST_READ))
                 gained = file.read(MOST_READ)
                 # The last line may be half written: it is read the next time.
                 whole = gained[: gained.rfind(b"\n") + 1]
-                self._offset = file.tell() - len(gained) + len(whole)
+                passed_over, self._offset = start > self._offset, start + len(whole)
+                if passed_over:  # it then begins in the middle of a line
+                    whole = whole.partition(b"\n")[2]
         except OSError as error:
             raise SensorError(f"{self!r}: the access log cannot be read: {error}") from error
         busy: dict[str, float] = {}
         for line in whole.decode("utf-8", "replace").splitlines():
-            fields = line.split("|")
-            if len(fields) != 3:
+            try:
+                self._count(line, busy)
+            except ValueError as error:
                 raise SensorError(
                     f"{self!r}: {self._log} is not in the format"
                     " '$upstream_addr|$upstream_status|$upstream_response_time'"
-                )
-            # One entry per server tried.
-            for name, code, seconds in zip(*(field.split(", ") for field in fields), strict=False):
-                self._ended[name] = self._ended.get(name, 0) + 1
-                if code.startswith("5") or code == "-":
-                    self._failed[name] = self._failed.get(name, 0) + 1
-                if seconds != "-":
-                    busy[name] = busy.get(name, 0.0) + float(seconds)
+                ) from error
         return busy
+
+    def _count(self, line: str, busy: dict[str, float]) -> None:
+        """Count a line of the log, one entry for each server tried; raises `ValueError`."""
+        names, codes, times = (TRIED.split(field) for field in line.split("|"))
+        for name, code, seconds in zip(names, codes, times, strict=False):
+            spent = 0.0 if seconds == "-" else float(seconds)
+            self._ended[name] = self._ended.get(name, 0) + 1
+            if code.startswith("5") or code == "-":
+                self._failed[name] = self._failed.get(name, 0) + 1
+            busy[name] = busy.get(name, 0.0) + spent
 
 
 def _weight(rest: str) -> int:

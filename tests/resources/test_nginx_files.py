@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.resources import nginx as module
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 from quantum_control.resources.nginx import Nginx
 
@@ -115,6 +116,26 @@ def test_the_log_is_counted_from_the_first_reading_on(nginx, place, now):
     assert nginx.read().back_ends["10.0.0.1:80"].ended == 3
 
 
+def test_a_request_that_was_redirected_to_another_upstream_counts_for_both(nginx, place):
+    nginx.read()
+    append(place, "10.0.0.1:80, 10.0.0.2:80 : 10.9.9.9:80|502, 404 : 200|0.100, 0.200 : 0.300\n")
+    append(place, "10.0.0.1:80|200|0.100\n")
+    back_ends = nginx.read().back_ends
+    one, two = back_ends["10.0.0.1:80"], back_ends["10.0.0.2:80"]
+    assert (one.ended, one.failed, two.ended, two.failed) == (2, 1, 1, 0)
+
+
+@pytest.mark.parametrize("most", range(45, 68))
+def test_of_a_log_that_has_gained_too_much_the_last_lines_are_read_whole(nginx, place, monkeypatch, most):
+    nginx.read()
+    append(place, "10.0.0.1:80|200|0.100\n" * 5)
+    monkeypatch.setattr(module, "MOST_READ", most)
+    one = nginx.read().back_ends["10.0.0.1:80"]
+    assert one.ended in (2, 3)
+    append(place, "10.0.0.1:80|200|0.100\n")
+    assert nginx.read().back_ends["10.0.0.1:80"].ended == one.ended + 1
+
+
 def test_a_rotated_log_is_read_from_its_beginning(nginx, place):
     nginx.read()
     (place / "log").rename(place / "log.1")
@@ -124,9 +145,10 @@ def test_a_rotated_log_is_read_from_its_beginning(nginx, place):
 
 def test_a_log_of_another_format_is_told(nginx, place):
     nginx.read()
-    append(place, '127.0.0.1 - - [25/Nov/2026] "GET / HTTP/1.1" 200 2\n')
-    with pytest.raises(SensorError, match="is not in the format"):
-        nginx.read()
+    for line in ('127.0.0.1 - - [25/Nov/2026] "GET / HTTP/1.1" 200 2', "10.0.0.1:80|200|fast"):
+        append(place, line + "\n")
+        with pytest.raises(SensorError, match="is not in the format"):
+            nginx.read()
 
 
 def test_what_is_missing_is_told(nginx, place):
