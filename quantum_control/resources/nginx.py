@@ -19,6 +19,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
@@ -90,18 +91,17 @@ class Nginx(Balancer):
         now = self._clock()
         elapsed, self._time = now - self._time, now
         busy = self._follow_log()
-        return Reading(
-            {
-                name: replace(
-                    one,
-                    started=self._ended.get(name, 0),
-                    ended=self._ended.get(name, 0),
-                    failed=self._failed.get(name, 0),
-                    in_flight=busy.get(name, 0.0) / elapsed if elapsed > 0.0 else 0.0,
-                )
-                for name, one in there.items()
-            }
-        )
+        seen = {}
+        for name, one in there.items():
+            logged = self._logged(name)
+            seen[name] = replace(
+                one,
+                started=self._ended.get(logged, 0),
+                ended=self._ended.get(logged, 0),
+                failed=self._failed.get(logged, 0),
+                in_flight=busy.get(logged, 0.0) / elapsed if elapsed > 0.0 else 0.0,
+            )
+        return Reading(seen)
 
     def read_weights(self) -> Reading:
         """Weights from the upstream's file alone; the log may be gone."""
@@ -171,6 +171,21 @@ class Nginx(Balancer):
                 f"{self!r}: the file cannot be replaced: {error}. It is as it was;"
                 " its directory has to be writable for this process"
             ) from error
+
+    def _logged(self, name: str) -> str:
+        """What the log calls a server: its address, with port 80 where it has none."""
+        if name.startswith("unix:"):
+            return name
+        host, _, port = name.rpartition(":")
+        if not port.isdecimal():
+            host, port = name, "80"
+        try:
+            ip_address(host.strip("[]"))
+        except ValueError as error:
+            raise SensorError(
+                f"{self!r}: the server {name} is no address; write it as one, the log tells of no others"
+            ) from error
+        return f"{host}:{port}"
 
     def _follow_log(self) -> dict[str, float]:
         """Count what the log has gained; seconds spent in each server by what ended."""

@@ -136,6 +136,21 @@ def test_of_a_log_that_has_gained_too_much_the_last_lines_are_read_whole(nginx, 
     assert nginx.read().back_ends["10.0.0.1:80"].ended == one.ended + 1
 
 
+def test_a_server_is_found_in_the_log_by_its_address(nginx, place):
+    servers = {"10.0.0.1": "10.0.0.1:80", "[::1]": "[::1]:80", "[::1]:81": "[::1]:81", "unix:/a": "unix:/a"}
+    (place / "app.upstream").write_text("".join(f"server {name};\n" for name in servers))
+    nginx.read()
+    for logged in servers.values():
+        append(place, f"{logged}|200|0.100\n")
+    assert {name: one.ended for name, one in nginx.read().back_ends.items()} == dict.fromkeys(servers, 1)
+
+
+def test_a_server_given_by_name_is_told_since_the_log_has_none(nginx, place):
+    (place / "app.upstream").write_text("server 10.0.0.1:80;\nserver app.internal:80;\n")
+    with pytest.raises(SensorError, match=r"server app\.internal:80 is no address"):
+        nginx.read()
+
+
 def test_a_rotated_log_is_read_from_its_beginning(nginx, place):
     nginx.read()
     (place / "log").rename(place / "log.1")
@@ -176,7 +191,7 @@ def test_a_master_that_cannot_be_told_leaves_the_file_as_it_was(nginx, place, pi
 
 def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signals):
     upstream = place / "app.upstream"
-    upstream.write_bytes(b"# first\r\nserver a:1 weight=1 max_fails=0;\nserver b:1;\n")
+    upstream.write_bytes(b"# first\r\nserver 10.0.0.1 weight=1 max_fails=0;\nserver [::1]:81;\n")
     found = upstream.read_bytes()
 
     def process():
@@ -186,13 +201,13 @@ def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signal
 
     gone = process()
     snapshot = gone.snapshot()
-    gone.write({"a:1": 7, "b:1": 0})
-    gone.write({"a:1": 1, "b:1": 1})
+    gone.write({"10.0.0.1": 7, "[::1]:81": 0})
+    gone.write({"10.0.0.1": 1, "[::1]:81": 1})
     assert upstream.read_bytes() == found
-    gone.write({"a:1": 7, "b:1": 0})
+    gone.write({"10.0.0.1": 7, "[::1]:81": 0})
     fresh = process()
     fresh.recall(snapshot)
-    fresh.write({"a:1": 1, "b:1": 1})
+    fresh.write({"10.0.0.1": 1, "[::1]:81": 1})
     assert upstream.read_bytes() == found
     assert len(signals) == 4
 
