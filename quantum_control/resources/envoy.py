@@ -208,7 +208,7 @@ class Envoy(Balancer):
             endpoint["health_status"] = "DRAINING"
             return
         if drained:
-            health = self._health.pop(name, None)
+            health = self._health.get(name)  # kept: the file may turn out not to be replaceable
             if health is None:
                 endpoint.pop("health_status", None)
             else:

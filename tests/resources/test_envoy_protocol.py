@@ -197,18 +197,31 @@ def test_an_endpoint_that_is_gone_is_told_and_nothing_changes(envoy, eds):
     assert eds.read_bytes() == before
 
 
+def refused(_, target):
+    raise PermissionError(13, "Permission denied", str(target))
+
+
 def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_behind(envoy, eds, monkeypatch):
     envoy.read()
     before = eds.read_bytes()
-
-    def refuse(self, target):
-        raise PermissionError(13, "Permission denied", str(target))
-
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Path, "replace", refused)
     with pytest.raises(ActuatorError, match=r"cannot be replaced.*writable"):
         envoy.write({"127.0.0.1:1": 5})
     assert eds.read_bytes() == before
     assert list(eds.parent.iterdir()) == [eds]
+
+
+def test_an_endpoint_s_own_health_comes_back_also_at_a_second_try(envoy, eds, monkeypatch):
+    eds.write_text(json.dumps(document(endpoint(1, health_status="DEGRADED"), endpoint(2))))
+    found = eds.read_text()
+    envoy.read_weights()
+    envoy.write({"127.0.0.1:1": 0})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(ActuatorError, match="cannot be replaced"):
+            envoy.write({"127.0.0.1:1": 1})
+    envoy.write({"127.0.0.1:1": 1})
+    assert eds.read_text() == found
 
 
 @pytest.fixture
