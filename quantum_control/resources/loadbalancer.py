@@ -16,6 +16,7 @@ from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.shares import Share, Shares
 from quantum_control.resources.balancer import Balancer, open_balancer
 from quantum_control.resources.balancer_figures import figures, observed, utilisation
+from quantum_control.resources.balancer_left import LeftBehind
 from quantum_control.resources.custody import Custody
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.roster import Roster
@@ -125,6 +126,12 @@ class LoadBalancerResource(Resource):
         self._taken: dict[str, object] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
         weakref.finalize(self, _give_back_quietly, self._custody, os.getpid())
+
+    @classmethod
+    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> LeftBehind:
+        """What puts a snapshot back, in another process, whatever weights and bounds there are."""
+        balancer = options.get("balancer")
+        return LeftBehind(open_balancer(options["url"]) if balancer is None else balancer, snapshot)
 
     # ---- the contract ---------------------------------------------------------------------------
 
