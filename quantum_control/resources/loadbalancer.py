@@ -30,8 +30,8 @@ class LoadBalancerResource(Resource):
     The size is the number of back ends in use. Within them each has a weight,
     and the weights are coupled, being shares of one stream: every measurement
     also sets them so that the marginal latency is equal (`core.shares`), with
-    the sick drained and tried again (`core.ejection`). Nothing is touched
-    before the first few measurements, and `release()` puts everything back.
+    the sick drained and tried again (`core.ejection`). But for the sick nothing is
+    touched in the first few measurements, and `release()` puts everything back.
 
     Unless bounds or spares are given the number stays as it is found and only
     the weights are steered: a back end that is paid for anyway is best used.
