@@ -9,6 +9,9 @@ from quantum_control.core.ejection import Observation, Standing
 from quantum_control.core.shares import Share
 from quantum_control.resources.balancer import Reading
 
+EJECTED = (Standing.OUT, Standing.TRIAL)
+"""Put out by us; who is down is told by `up`."""
+
 
 def observed(
     names: Iterable[str], reading: Reading, before: Reading, elapsed: float
@@ -55,7 +58,7 @@ def figures(
         "latency_seconds": _latency(in_flight, ended),
         "in_flight": in_flight,
         "members": float(len(seen)),
-        "ejected": float(sum(due.standing is not Standing.IN for due in plan.values())),
+        "ejected": float(sum(due.standing in EJECTED for due in plan.values())),
     }
     for name, due in plan.items():
         found[f"weight.{name}"] = float(ordered[name])

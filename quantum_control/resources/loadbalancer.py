@@ -201,7 +201,7 @@ class LoadBalancerResource(Resource):
         `throughput`, `errors`: requests ended and failed per second.
         `latency_seconds`: mean time in the back ends, by Little's law.
         `in_flight`: requests under way. `members`, `ejected`, `foreign`:
-        back ends in use, drained as sick, and left alone because somebody
+        back ends in use, drained as sick or on trial, and left alone because somebody
         else has changed their weight. `orders`: times that weights were set.
         Of each back end in use, `weight.NAME`, `share.NAME`, `capacity.NAME`:
         weight in force, share due (nan while it is not known) and estimated
