@@ -74,7 +74,9 @@ class Balancer(ABC):
 
     @abstractmethod
     def write(self, weights: Mapping[str, int]) -> None:
-        """Set these weights, 0 to FULL_WEIGHT, all of them or none; 0 drains, more makes ready.
+        """Set these weights, all of them or none; 0 drains, more makes ready.
+
+        Most are FULL_WEIGHT at the most. One that is put back is what was found, however large.
 
         Raises
         ------

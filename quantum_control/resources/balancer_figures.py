@@ -9,6 +9,9 @@ from quantum_control.core.ejection import Observation, Standing
 from quantum_control.core.shares import Share
 from quantum_control.resources.balancer import Reading
 
+EJECTED = (Standing.OUT, Standing.TRIAL)
+"""Put out by us; who is down is told by `up`."""
+
 
 def observed(
     names: Iterable[str], reading: Reading, before: Reading, elapsed: float
@@ -30,11 +33,12 @@ def observed(
 
 
 def utilisation(seen: Mapping[str, Observation], capacities: Mapping[str, float]) -> float:
-    """Part of the capacities (1/s) that the present rate would fill; a guess as long as none is known."""
+    """Part of the capacities (1/s) that the present rate would fill; a guess as long as none is known.
+
+    Of one back end at the least.
+    """
     if capacities:
         return sum(one.rate for one in seen.values()) / sum(capacities.values())
-    if not seen:
-        return 0.0
     # N requests under way mean N/(1 + N) of an M/M/1 server.
     return sum(one.in_flight / (1.0 + one.in_flight) for one in seen.values()) / len(seen)
 
@@ -54,7 +58,7 @@ def figures(
         "latency_seconds": _latency(in_flight, ended),
         "in_flight": in_flight,
         "members": float(len(seen)),
-        "ejected": float(sum(due.standing is not Standing.IN for due in plan.values())),
+        "ejected": float(sum(due.standing in EJECTED for due in plan.values())),
     }
     for name, due in plan.items():
         found[f"weight.{name}"] = float(ordered[name])

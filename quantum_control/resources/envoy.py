@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
-from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading, host_port
+from quantum_control.resources.balancer import BackEnd, Balancer, Reading, host_port
 from quantum_control.resources.envoy_endpoints import (
     DRAINED,
     endpoint_name,
@@ -133,8 +133,8 @@ class Envoy(Balancer):
         for name, weight in weights.items():
             if name not in there:
                 raise ActuatorError(f"{self!r} has no endpoint {name!r} any more; nothing was changed")
-            if not 0 <= weight <= FULL_WEIGHT:
-                raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
+            if weight < 0:
+                raise ActuatorError(f"weight {weight} of {name!r} is below 0; nothing was changed")
             self._set(name, there[name], weight)
         self._replace(document)
 
@@ -208,7 +208,7 @@ class Envoy(Balancer):
             endpoint["health_status"] = "DRAINING"
             return
         if drained:
-            health = self._health.pop(name, None)
+            health = self._health.get(name)  # kept: the file may turn out not to be replaceable
             if health is None:
                 endpoint.pop("health_status", None)
             else:

@@ -59,9 +59,10 @@ def find(proc: Path = PROC) -> Iterator[Found]:
 def _haproxy(listener: Listener, proc: Path) -> Iterator[Found]:
     files = listener.option("-f")
     text = "\n".join(filter(None, (_read(_within(proc, listener.pid, name)) for name in files)))
-    sockets = list(STATS_SOCKET.finditer(text))
+    # Of a process's own descriptors, or without a place in the file system, there are others.
+    sockets = [each for each in STATS_SOCKET.finditer(text) if _socket_url(each["where"])]
     if not sockets:
-        what = "its configuration cannot be read" if not text else "it has no `stats socket`"
+        what = "no `stats socket` at a path or a port" if text else "its configuration cannot be read"
         note = f"HAProxy, process {listener.pid}: {what}; its runtime API is needed, at `level admin`"
         yield Found(KIND, f"haproxy-{listener.pid}", {}, note, possible=False)
         return
@@ -90,11 +91,13 @@ def _backends(text: str) -> dict[str, bool]:
 
 
 def _socket_url(where: str) -> str:
+    """Where to connect to; empty if nobody else can."""
     match = TCP.match(where)
     if match:
         host = ANY.get(match["host"], match["host"])
         return f"haproxy+tcp://{host_port(host, int(match['port']))}"
-    return f"haproxy+unix://{where.removeprefix('unix@')}"
+    path = where.removeprefix("unix@")
+    return f"haproxy+unix://{path}" if path.startswith("/") else ""
 
 
 def _envoy(listener: Listener, proc: Path) -> Iterator[Found]:
@@ -128,7 +131,7 @@ def _eds(cluster: dict[str, Any]) -> tuple[str, str]:
 
 def _within(proc: Path, pid: int, name: str) -> Path:
     """Path that a process means: relative to its own working directory."""
-    return Path(name) if name.startswith("/") else proc / str(pid) / "cwd" / name
+    return proc / str(pid) / "cwd" / name  # an absolute one stands for itself
 
 
 def _read(path: Path) -> str:

@@ -63,6 +63,10 @@ class HAProxy(Balancer):
         self._weights: dict[str, int] = {}  # in force, as read last
         self._drained: set[str] = set()  # of these, the ones in the state "drain"
         self._maintained: set[str] = set()  # and the ones in maintenance by order
+        self._uptime = 0  # seconds, as read last
+        self._restarts = (
+            0  # since the first reading, of the same process id: in a container it is given again
+        )
 
     def __repr__(self) -> str:
         where = self._target if isinstance(self._target, str) else host_port(*self._target)
@@ -76,11 +80,13 @@ class HAProxy(Balancer):
             f"show servers state {self._backend}",
         )
         facts = dict(line.split(": ", 1) for line in info.splitlines() if ": " in line)
-        if "Pid" not in facts or "Version" not in facts:
+        if not facts.keys() >= {"Pid", "Version", "Uptime_sec"}:
             raise SensorError(
-                f"{self!r}: `show info` names no Pid and Version; is this a HAProxy? {_start(info)}"
+                f"{self!r}: `show info` lacks Pid, Version or Uptime_sec; is this a HAProxy? {_start(info)}"
             )
         self._version = facts["Version"]
+        before, self._uptime = self._uptime, int(facts["Uptime_sec"])
+        self._restarts += self._uptime < before
         states = self._states(state)
         servers = {}
         for row in self._rows(stat, ",", STAT):
@@ -98,7 +104,7 @@ class HAProxy(Balancer):
                 up=not down,
                 spare=row["bck"] == "1",
             )
-        return Reading(servers, run=facts["Pid"])
+        return Reading(servers, run=f"{facts['Pid']}.{self._restarts}")
 
     def write(self, weights: Mapping[str, int]) -> None:
         """Drain, make ready and weigh, then read back; put the old weights back if one order is refused."""
@@ -128,7 +134,8 @@ class HAProxy(Balancer):
     def remove(self, name: str) -> bool:
         """Delete a server (`del server`); it stays in maintenance while connections hold on to it."""
         server = f"{self._backend}/{name}"
-        self._order([f"set server {server} state maint"])
+        # Without the weight of its time in use, which maintenance in place of the drain would bring back.
+        self._order([f"set server {server} weight 0", f"set server {server} state maint"])
         answer = self._exchange(f"del server {server}")
         if answer.strip() in ("", "Server deleted."):
             return True

@@ -61,9 +61,9 @@ class IdleMemory:
         taken
             Bytes that it has taken since the last call.
         """
+        self._idle = max(0, self._idle - taken)
         if mapped < MOSTLY * takeable:
             return None
-        self._idle = max(0, self._idle - taken)
         now, spent = self._clock(), self._processor()
         if self._age == 0:
             if not self._clear():

@@ -75,7 +75,8 @@ def parse_heap_info(text: str) -> HeapInfo:
         used, committed = _figures(r"(\d+)([BKMGT]) used", heap), _figures(r"(\d+)([BKMGT]) committed", heap)
     else:
         used = _figures(r"used (\d+)([BKMGT])", heap)
-        committed = _figures(r"(?:(?<!max )capacity|total) (\d+)([BKMGT])", heap)
+        # "committed" is what G1 of late (JDK 25) says after a total that is only reserved.
+        committed = _figures(r"(?:(?<!max )capacity|total|committed) (\d+)([BKMGT])", heap)
     if not used or not committed:
         raise SensorError(f"GC.heap_info has no figures that are known here: {text[:200]!r}")
     return HeapInfo(collector, sum(used), sum(committed))

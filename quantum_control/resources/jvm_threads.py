@@ -48,9 +48,11 @@ class CollectorThreads:
             try:
                 # Nanoseconds on a processor; the ticks of `stat` are ten milliseconds long.
                 now = int((self._folder / thread / "schedstat").read_bytes().split()[0]) / 1e9
-            except (OSError, IndexError):
+            except (FileNotFoundError, ProcessLookupError):  # it has ended
                 del self._seen[thread]
                 continue
+            except (OSError, IndexError):
+                continue  # no file descriptor is left, as may be: the next reading has it all
             self._total += now - before
             self.returned += (now - before) * (thread in self._returning)
             self._seen[thread] = now

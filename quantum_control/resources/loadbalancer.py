@@ -16,6 +16,7 @@ from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.shares import Share, Shares
 from quantum_control.resources.balancer import Balancer, open_balancer
 from quantum_control.resources.balancer_figures import figures, observed, utilisation
+from quantum_control.resources.balancer_left import LeftBehind
 from quantum_control.resources.custody import Custody
 from quantum_control.resources.reading import positive_int
 from quantum_control.resources.roster import Roster
@@ -29,8 +30,8 @@ class LoadBalancerResource(Resource):
     The size is the number of back ends in use. Within them each has a weight,
     and the weights are coupled, being shares of one stream: every measurement
     also sets them so that the marginal latency is equal (`core.shares`), with
-    the sick drained and tried again (`core.ejection`). Nothing is touched
-    before the first few measurements, and `release()` puts everything back.
+    the sick drained and tried again (`core.ejection`). But for the sick nothing is
+    touched in the first few measurements, and `release()` puts everything back.
 
     Unless bounds or spares are given the number stays as it is found and only
     the weights are steered: a back end that is paid for anyway is best used.
@@ -120,10 +121,17 @@ class LoadBalancerResource(Resource):
         self._shares = Shares(Ejection(max_out))
         self._plan: dict[str, Share] = {}
         self._size = found  # back ends that are to be in use
+        self._utilisation = 0.0  # of those that were in use when it was measured last
         self._metrics: dict[str, float] = {}
         self._taken: dict[str, object] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
         weakref.finalize(self, _give_back_quietly, self._custody, os.getpid())
+
+    @classmethod
+    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> LeftBehind:
+        """What puts a snapshot back, in another process, whatever weights and bounds there are."""
+        balancer = options.get("balancer")
+        return LeftBehind(open_balancer(options["url"]) if balancer is None else balancer, snapshot)
 
     # ---- the contract ---------------------------------------------------------------------------
 
@@ -145,7 +153,7 @@ class LoadBalancerResource(Resource):
         self._custody.notice(reading)
         seen = observed(self._roster.members(), reading, self._last, elapsed) if elapsed > 0.0 else {}
         self._last, self._time = reading, now
-        if seen:
+        if elapsed > 0.0:  # also with nobody left in use: somebody else may have taken all of them away
             self._plan = self._shares.step(seen, elapsed)
             self._metrics = figures(seen, self._plan, self._custody.ordered, self._shares.capacities) | {
                 "foreign": float(len(self._custody.foreign)),
@@ -154,8 +162,9 @@ class LoadBalancerResource(Resource):
             if self.steers_while_measuring:
                 self._roster.tidy(self._size, self._plan, self._shares.capacities, reading)
                 self._roster.weigh(self._plan, self._shares.capacities)
-        demand = self._size * utilisation(seen, self._shares.capacities)
-        return ResourceState.from_demand(demand, size=float(self._size))
+        if seen:  # else what was known before stands
+            self._utilisation = utilisation(seen, self._shares.capacities)
+        return ResourceState.from_demand(self._size * self._utilisation, size=float(self._size))
 
     def apply_control(self, new_size: int) -> None:
         """Use `new_size` back ends: the fastest, spares last; those that leave are drained first.
@@ -177,11 +186,13 @@ class LoadBalancerResource(Resource):
         short = new_size - len(self._roster.members())
         if short < 0:
             self._roster.dismiss(-short, self._plan, self._shares.capacities, reading)
-        elif self._roster.enlist(short, reading) < short:
+        elif (available := self._roster.available(reading)) < short:
             raise ActuatorError(
                 f"{self._balancer!r}: no {new_size} back ends are in our care; there are"
-                f" {len(self._roster.members())} in use and no spare"
+                f" {len(self._roster.members())} in use, and {available} kept out or spare"
             )
+        else:
+            self._roster.enlist(short, reading)
         self._size = new_size
 
     def get_metrics(self) -> dict[str, float]:
@@ -190,7 +201,7 @@ class LoadBalancerResource(Resource):
         `throughput`, `errors`: requests ended and failed per second.
         `latency_seconds`: mean time in the back ends, by Little's law.
         `in_flight`: requests under way. `members`, `ejected`, `foreign`:
-        back ends in use, drained as sick, and left alone because somebody
+        back ends in use, drained as sick or on trial, and left alone because somebody
         else has changed their weight. `orders`: times that weights were set.
         Of each back end in use, `weight.NAME`, `share.NAME`, `capacity.NAME`:
         weight in force, share due (nan while it is not known) and estimated

@@ -19,10 +19,11 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 from quantum_control.core.errors import ActuatorError, SensorError
-from quantum_control.resources.balancer import FULL_WEIGHT, BackEnd, Balancer, Reading
+from quantum_control.resources.balancer import BackEnd, Balancer, Reading
 from quantum_control.resources.listening import PROC
 from quantum_control.resources.whole_file import replace_file
 
@@ -30,6 +31,9 @@ SERVER = re.compile(r"^\s*server\s+(?P<name>[^\s;]+)(?P<rest>[^;]*);", re.MULTIL
 WEIGHT = re.compile(r"\s+weight=(\d+)\b")
 DOWN = re.compile(r"\s+down\b")
 SPARE = re.compile(r"\s+backup\b")
+
+TRIED = re.compile(r", | : ")
+"""Between the servers that a request was tried at: of one upstream, and after a redirection to another."""
 
 MASTER = b"nginx: master process"
 """What nginx's master calls itself among the processes."""
@@ -87,18 +91,17 @@ class Nginx(Balancer):
         now = self._clock()
         elapsed, self._time = now - self._time, now
         busy = self._follow_log()
-        return Reading(
-            {
-                name: replace(
-                    one,
-                    started=self._ended.get(name, 0),
-                    ended=self._ended.get(name, 0),
-                    failed=self._failed.get(name, 0),
-                    in_flight=busy.get(name, 0.0) / elapsed if elapsed > 0.0 else 0.0,
-                )
-                for name, one in there.items()
-            }
-        )
+        seen = {}
+        for name, one in there.items():
+            logged = self._logged(name)
+            seen[name] = replace(
+                one,
+                started=self._ended.get(logged, 0),
+                ended=self._ended.get(logged, 0),
+                failed=self._failed.get(logged, 0),
+                in_flight=busy.get(logged, 0.0) / elapsed if elapsed > 0.0 else 0.0,
+            )
+        return Reading(seen)
 
     def read_weights(self) -> Reading:
         """Weights from the upstream's file alone; the log may be gone."""
@@ -115,8 +118,8 @@ class Nginx(Balancer):
     def write(self, weights: Mapping[str, int]) -> None:
         """Move a new file into place and have nginx reload; put the old one back if it cannot be told."""
         for name, weight in weights.items():
-            if not 0 <= weight <= FULL_WEIGHT:
-                raise ActuatorError(f"weight {weight} of {name!r} is not within 0 to {FULL_WEIGHT}")
+            if weight < 0:
+                raise ActuatorError(f"weight {weight} of {name!r} is below 0; nothing was changed")
         try:
             before = self._text()
         except SensorError as error:
@@ -169,6 +172,21 @@ class Nginx(Balancer):
                 " its directory has to be writable for this process"
             ) from error
 
+    def _logged(self, name: str) -> str:
+        """What the log calls a server: its address, with port 80 where it has none."""
+        if name.startswith("unix:"):
+            return name
+        host, _, port = name.rpartition(":")
+        if not port.isdecimal():
+            host, port = name, "80"
+        try:
+            ip_address(host.strip("[]"))
+        except ValueError as error:
+            raise SensorError(
+                f"{self!r}: the server {name} is no address; write it as one, the log tells of no others"
+            ) from error
+        return f"{host}:{port}"
+
     def _follow_log(self) -> dict[str, float]:
         """Count what the log has gained; seconds spent in each server by what ended."""
         try:
@@ -179,29 +197,35 @@ class Nginx(Balancer):
                 elif status.st_ino != self._inode or status.st_size < self._offset:
                     self._offset = 0  # rotated
                 self._inode = status.st_ino
-                file.seek(max(self._offset, status.st_size - MOST_READ))
+                start = file.seek(max(self._offset, status.st_size - MOST_READ))
                 gained = file.read(MOST_READ)
                 # The last line may be half written: it is read the next time.
                 whole = gained[: gained.rfind(b"\n") + 1]
-                self._offset = file.tell() - len(gained) + len(whole)
+                passed_over, self._offset = start > self._offset, start + len(whole)
+                if passed_over:  # it then begins in the middle of a line
+                    whole = whole.partition(b"\n")[2]
         except OSError as error:
             raise SensorError(f"{self!r}: the access log cannot be read: {error}") from error
         busy: dict[str, float] = {}
         for line in whole.decode("utf-8", "replace").splitlines():
-            fields = line.split("|")
-            if len(fields) != 3:
+            try:
+                self._count(line, busy)
+            except ValueError as error:
                 raise SensorError(
                     f"{self!r}: {self._log} is not in the format"
                     " '$upstream_addr|$upstream_status|$upstream_response_time'"
-                )
-            # One entry per server tried.
-            for name, code, seconds in zip(*(field.split(", ") for field in fields), strict=False):
-                self._ended[name] = self._ended.get(name, 0) + 1
-                if code.startswith("5") or code == "-":
-                    self._failed[name] = self._failed.get(name, 0) + 1
-                if seconds != "-":
-                    busy[name] = busy.get(name, 0.0) + float(seconds)
+                ) from error
         return busy
+
+    def _count(self, line: str, busy: dict[str, float]) -> None:
+        """Count a line of the log, one entry for each server tried; raises `ValueError`."""
+        names, codes, times = (TRIED.split(field) for field in line.split("|"))
+        for name, code, seconds in zip(names, codes, times, strict=False):
+            spent = 0.0 if seconds == "-" else float(seconds)
+            self._ended[name] = self._ended.get(name, 0) + 1
+            if code.startswith("5") or code == "-":
+                self._failed[name] = self._failed.get(name, 0) + 1
+            busy[name] = busy.get(name, 0.0) + spent
 
 
 def _weight(rest: str) -> int:

@@ -126,10 +126,9 @@ class QueueSite:
         """
         if self.bfifo is not None and self._waiting:
             return self._add(self.bfifo, limit)
-        asked = codel_asks_for(limit) if self.unit == "microseconds" else limit
-        self._set(qdisc, asked)
+        self._set(qdisc, limit)
         _, taken = self.read()
-        if taken != (codel_reads_back(asked) if self.unit == "microseconds" else asked):
+        if taken != (codel_reads_back(codel_asks_for(limit)) if self.unit == "microseconds" else limit):
             self._set(qdisc, before)
             raise ActuatorError(
                 f"{self.interface}: the limit is {taken} after {limit} was set; it is put back to {before}"
@@ -184,7 +183,8 @@ class QueueSite:
             if self._kind is None:
                 self._netlink.set_queue_length(qdisc.index, limit)
             else:
-                self._netlink.change(qdisc, self._kind.with_limit(qdisc.options, limit))
+                asked = codel_asks_for(limit) if self.unit == "microseconds" else limit
+                self._netlink.change(qdisc, self._kind.with_limit(qdisc.options, asked))
         except OSError as error:
             raise ActuatorError(
                 f"setting the limit of {qdisc} on {self.interface} to {limit}: {_told(error)}"

@@ -69,8 +69,12 @@ class Roster:
         if any(abs(new - ordered[name]) > band * max(new, ordered[name]) for name, new in changed.items()):
             self._order(changed)
 
-    def enlist(self, count: int, reading: Reading) -> int:
-        """Take up to `count` more back ends into use, those kept out first, then spares; return how many.
+    def available(self, reading: Reading) -> int:
+        """How many back ends `enlist` could take into use."""
+        return len(self._waiting(reading)) + len(self._free())
+
+    def enlist(self, count: int, reading: Reading) -> None:
+        """Take up to `count` more back ends into use, those kept out first, then spares.
 
         Of those kept out the usable come first.
 
@@ -79,22 +83,9 @@ class Roster:
         ActuatorError
             The balancer refused.
         """
-        for name in self._addresses.keys() - self._custody.added:
-            # A restart, or somebody else, has taken it out, or it was never taken in.
-            self._spares.append(self._addresses.pop(name))
         typical = median_high([self._custody.ordered[name] for name in self.members()] or [FULL_WEIGHT])
-        # One that was added and is not usable is half in or half out: `tidy` takes it out.
-        waiting = [
-            name
-            for name in self._custody.original
-            if name in self._idle
-            and self._custody.own(name)
-            and (name not in self._custody.added or _usable(name, reading))
-        ]
-        joining = sorted(waiting, key=lambda name: not _usable(name, reading))[:count]
-        # What is there already is not ours to add, and so not to take out.
-        free = [address for address in self._spares if self._name(address) not in self._custody.original]
-        for address in free[: max(0, count - len(joining))]:
+        joining = self._waiting(reading)[:count]
+        for address in self._free()[: max(0, count - len(joining))]:
             self._spares.remove(address)
             self._addresses[self._name(address)] = address
             self._idle.add(self._name(address))  # until it has its weight
@@ -107,7 +98,6 @@ class Roster:
                 }
             )
             self._idle.difference_update(joining)
-        return len(joining)
 
     def dismiss(
         self, count: int, plan: Mapping[str, Share], capacities: Mapping[str, float], reading: Reading
@@ -176,6 +166,24 @@ class Roster:
         self._idle.clear()
         self._spares.extend(self._addresses.values())
         self._addresses.clear()
+
+    def _waiting(self, reading: Reading) -> list[str]:
+        # One that was added and is not usable is half in or half out: `tidy` takes it out.
+        waiting = [
+            name
+            for name in self._custody.original
+            if name in self._idle
+            and self._custody.own(name)
+            and (name not in self._custody.added or _usable(name, reading))
+        ]
+        return sorted(waiting, key=lambda name: not _usable(name, reading))
+
+    def _free(self) -> list[str]:
+        for name in self._addresses.keys() - self._custody.added:
+            # A restart, or somebody else, has taken it out, or it was never taken in.
+            self._spares.append(self._addresses.pop(name))
+        # What is there already is not ours to add, and so not to take out.
+        return [address for address in self._spares if self._name(address) not in self._custody.original]
 
     def _name(self, address: str) -> str:
         return self._custody.balancer.name_of(address)

@@ -197,7 +197,7 @@ class Sysctls:
                     continue
                 done.append(name)
                 self._set(name, numbers)
-        except ActuatorError:
+        except (ActuatorError, SensorError):  # the latter where it cannot be read back
             for name in done:
                 self._set_back(name, before[name])
             raise

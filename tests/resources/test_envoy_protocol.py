@@ -197,18 +197,31 @@ def test_an_endpoint_that_is_gone_is_told_and_nothing_changes(envoy, eds):
     assert eds.read_bytes() == before
 
 
+def refused(_, target):
+    raise PermissionError(13, "Permission denied", str(target))
+
+
 def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_behind(envoy, eds, monkeypatch):
     envoy.read()
     before = eds.read_bytes()
-
-    def refuse(self, target):
-        raise PermissionError(13, "Permission denied", str(target))
-
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Path, "replace", refused)
     with pytest.raises(ActuatorError, match=r"cannot be replaced.*writable"):
         envoy.write({"127.0.0.1:1": 5})
     assert eds.read_bytes() == before
     assert list(eds.parent.iterdir()) == [eds]
+
+
+def test_an_endpoint_s_own_health_comes_back_also_at_a_second_try(envoy, eds, monkeypatch):
+    eds.write_text(json.dumps(document(endpoint(1, health_status="DEGRADED"), endpoint(2))))
+    found = eds.read_text()
+    envoy.read_weights()
+    envoy.write({"127.0.0.1:1": 0})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(ActuatorError, match="cannot be replaced"):
+            envoy.write({"127.0.0.1:1": 1})
+    envoy.write({"127.0.0.1:1": 1})
+    assert eds.read_text() == found
 
 
 @pytest.fixture
@@ -218,6 +231,19 @@ def custody(admin, envoy):
     custody.notice(envoy.read())
     custody.order({"127.0.0.1:1": 9, "127.0.0.1:2": 0})
     return custody
+
+
+def test_weights_larger_than_any_of_ours_are_put_back(envoy, eds):
+    eds.write_text(json.dumps(document(endpoint(1, load_balancing_weight=1000), endpoint(2))))
+    found = eds.read_text()
+    custody = Custody(envoy)
+    custody.notice(envoy.read_weights())
+    custody.order({"127.0.0.1:1": 256, "127.0.0.1:2": 9})
+    custody.give_back()
+    assert eds.read_text() == found
+    with pytest.raises(ActuatorError, match="below 0"):
+        envoy.write({"127.0.0.1:1": 5, "127.0.0.1:2": -1})
+    assert eds.read_text() == found
 
 
 def test_the_file_comes_back_although_envoy_is_down(admin, custody, envoy, eds):
@@ -264,7 +290,7 @@ def test_a_spare_that_is_an_endpoint_already_stays_in_the_file(envoy, eds):
     resource = LoadBalancerResource(balancer=envoy, spares=["127.0.0.1:2"], min_backends=1)
     kept = resource.snapshot()
     resource.apply_control(1)
-    with pytest.raises(ActuatorError, match="no spare"):
+    with pytest.raises(ActuatorError, match="1 in use, and 1 kept out or spare"):
         resource.apply_control(3)
     resource.release()
     assert eds.read_bytes() == found

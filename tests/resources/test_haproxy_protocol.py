@@ -11,7 +11,7 @@ import pytest
 from quantum_control.core.errors import ActuatorError, SensorError
 from quantum_control.resources.haproxy import HAProxy
 
-INFO = "Name: HAProxy\nVersion: 9.9.9\nPid: 42\n"
+INFO = "Name: HAProxy\nVersion: 9.9.9\nPid: 42\nUptime_sec: 100\n"
 STAT = (
     "# pxname,svname,qcur,scur,stot,hrsp_5xx,econ,eresp,bck,status,last_chk\n"
     'app,s1,1,2,10,3,4,5,0,UP,"said ""hi"", then left"\n'
@@ -74,7 +74,7 @@ def test_it_is_asked_by_ipv4_and_ipv6(family, host):
         pytest.skip(f"this machine has no {host}: {error}")
     with scripted(listener) as (_, asked):
         balancer = HAProxy("app", address=(host, listener.getsockname()[1]))
-        assert balancer.read().run == "42"
+        assert balancer.read().run.startswith("42")
         assert len(asked) == 1
 
 
@@ -82,13 +82,25 @@ def test_a_row_says_what_it_means(haproxy):
     balancer, _, asked = haproxy
     reading = balancer.read()
     assert asked == ["show info; show stat app 4 -1; show servers state app\n"]
-    assert reading.run == "42"
+    assert reading.run.startswith("42")
     one, two = reading.back_ends["s1"], reading.back_ends["s2"]
     assert (one.weight, one.started, one.ended, one.failed, one.in_flight) == (50, 10, 8, 12, 3)
     assert one.up
     assert not one.spare
     assert two.weight == 0  # drained
     assert two.spare
+
+
+@pytest.mark.parametrize("changes", [("Pid: 42", "Pid: 43"), ("Uptime_sec: 100", "Uptime_sec: 0")])
+def test_a_restart_is_told_by_the_process_or_in_a_container_by_its_age(haproxy, changes):
+    balancer, answers, _ = haproxy
+    first = balancer.read().run
+    answers(WHOLE.replace("Uptime_sec: 100", "Uptime_sec: 101"))
+    assert balancer.read().run == first
+    answers(WHOLE.replace(*changes))
+    second = balancer.read().run
+    assert second != first
+    assert balancer.read().run == second
 
 
 @pytest.mark.parametrize("length", range(1, len(WHOLE)))
@@ -182,9 +194,14 @@ def test_a_weight_out_of_range_is_refused_here(haproxy):
 
 
 def test_a_refused_removal_is_told_and_one_in_use_is_tried_again(haproxy):
-    balancer, answers, _ = haproxy
-    answers("\n", "Server still has connections attached to it, cannot remove it.\n")
+    balancer, answers, asked = haproxy
+    answers("\n\n", "Server still has connections attached to it, cannot remove it.\n")
     assert not balancer.remove("s1")
+    assert asked == [
+        # The weight too: it would be that of its time in use, which nobody has ordered any more.
+        "set server app/s1 weight 0; set server app/s1 state maint\n",
+        "del server app/s1\n",
+    ]
     answers("\n", "This server cannot be removed at runtime.\n")
     with pytest.raises(ActuatorError, match="cannot be removed at runtime"):
         balancer.remove("s1")

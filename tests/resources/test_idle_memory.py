@@ -57,6 +57,15 @@ def test_what_is_not_touched_in_several_intervals_is_idle(marks):
     assert marks.cleared == 1, "the marks add up as long as there is something to take"
 
 
+def test_what_is_taken_while_it_cannot_be_told_is_not_idle_afterwards(marks):
+    marks.cost = 1.0  # the next look is not due for long
+    idle = idle_memory(marks)
+    steps(idle, marks, LOOKS + 1)
+    assert steps(idle, marks, 1, mapped=0, taken=100 * MIB) == [None]
+    assert steps(idle, marks, 1) == [40 * MIB]
+    assert marks.looks == 1
+
+
 def test_where_nothing_is_idle_the_marks_are_cleared_again_and_again(marks):
     marks.hot = ALL
     assert not any(steps(idle_memory(marks), marks, 5 * LOOKS))

@@ -116,6 +116,10 @@ SHENANDOAH = (
 G1 = (
     " garbage-first heap   total 1123328K, used 522756K [0xa0, 0x10)\n region size 1024K\n Metaspace used 79K"
 )
+G1_OF_25 = (
+    " garbage-first heap   total reserved 65536K, committed 32768K, used 2026K [0xfc, 0x100)\n"
+    "  region size 1024K, 1 young (1024K), 0 survivors (0K)\n Metaspace used 59K, committed 128K"
+)
 PARALLEL = (
     " PSYoungGen      total 76288K, used 6554K [0x1)\n  eden space 65536K, 10% used\n"
     " ParOldGen       total 175104K, used 1000K [0x2)\n  object space 175104K, 0% used\n Metaspace used 1K"
@@ -128,6 +132,7 @@ PARALLEL = (
         (ZGC, ("ZGC", 378 * MIB, 466 * MIB)),
         (SHENANDOAH, ("Shenandoah", 437 * MIB, 633 * MIB)),
         (G1, ("G1", 522756 * 1024, 1123328 * 1024)),
+        (G1_OF_25, ("G1", 2026 * 1024, 32768 * 1024)),
         (PARALLEL, ("Parallel", 7554 * 1024, 251392 * 1024)),
     ],
 )

@@ -37,6 +37,19 @@ def test_a_thread_that_is_new_counts_from_its_beginning(tmp_path):
     assert [threads.seconds() for _ in range(SCAN_EVERY)][-1] == pytest.approx(0.5)
 
 
+def test_a_thread_that_cannot_be_read_once_is_not_counted_from_its_beginning_again(tmp_path):
+    spend(tmp_path, 1, "ZWorker#0", 100.0)
+    threads = CollectorThreads(7, tmp_path)
+    threads.seconds()
+    file = tmp_path / "7" / "task" / "1" / "schedstat"
+    file.unlink()
+    file.mkdir()  # an error, but not that of a thread that has ended
+    assert threads.seconds() == 0.0
+    file.rmdir()
+    spend(tmp_path, 1, "ZWorker#0", 100.5)
+    assert [threads.seconds() for _ in range(2 * SCAN_EVERY)][-1] == pytest.approx(0.5)
+
+
 def test_a_process_without_threads_is_told(tmp_path):
     with pytest.raises(SensorError, match="is the JVM still running"):
         CollectorThreads(7, tmp_path).seconds()

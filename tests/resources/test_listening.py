@@ -140,6 +140,20 @@ def test_a_haproxy_is_found_wherever_it_listens(proc, tmp_path, socket, url):
     assert "[::1]" not in url or "[::1]:9999" in repr(open_balancer(one.options["url"]))
 
 
+@pytest.mark.parametrize("where", ["abns@haproxy", "fd@${ADMIN}", "sockpair@4"])
+def test_a_socket_of_haproxy_s_that_cannot_be_reached_is_passed_over(proc, tmp_path, where):
+    configuration = tmp_path / "haproxy.cfg"
+    text = f"global\n  stats socket {where} level admin\nbackend app\n  server a :1\n"
+    configuration.write_text(text)
+    process(proc, 7, "haproxy", f"haproxy -f {configuration}", [11])
+    (one,) = find_loadbalancer.find(proc)
+    assert not one.possible
+    assert "no `stats socket` at a path or a port" in one.note
+    configuration.write_text(text.replace("global", "global\n  stats socket /run/a.sock level admin"))
+    (one,) = find_loadbalancer.find(proc)
+    assert one.options["url"] == "haproxy+unix:///run/a.sock?backend=app"
+
+
 @pytest.mark.parametrize("program", ["haproxy", "envoy"])
 def test_what_is_missing_to_steer_it_is_told(proc, program):
     process(proc, 7, program, f"{program} -f /nowhere -c /nowhere", [11])

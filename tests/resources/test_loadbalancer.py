@@ -84,6 +84,7 @@ def test_metrics_tell_of_the_whole_and_of_each(resource, balancer, clock):
     balancer.set("d", up=False)
     run(resource, balancer, clock, 1)
     assert resource.get_metrics()["up.d"] == 0.0
+    assert resource.get_metrics()["ejected"] == 0.0  # the balancer itself has taken it down
 
 
 def test_small_changes_are_not_ordered(resource, balancer, clock):

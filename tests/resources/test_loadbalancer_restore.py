@@ -7,7 +7,11 @@ import json
 import pytest
 from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer, run
 
-from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.core.errors import ActuatorError, SafetyError, SensorError
+from quantum_control.core.journal import Journal, Original
+from quantum_control.core.recovery import Fate, recover
+from quantum_control.core.writer import Writer, boot_id
+from quantum_control.daemon.originals import build
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 
 FOUND = dict.fromkeys(CAPACITIES, 100)
@@ -44,6 +48,42 @@ def test_weights_come_back_and_what_was_added_goes(left):
     fresh.release()
     assert len(balancer.writes) == writes
     assert balancer.weights == FOUND
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.db")
+    yield journal
+    journal.close()
+
+
+@pytest.mark.parametrize("in_use", [0, 1])
+def test_the_journal_puts_back_also_where_back_ends_were_left_drained(journal, in_use):
+    """At light load the slow ones rest though the number in use is the one found; one may be gone by now."""
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    gone = LoadBalancerResource(balancer=balancer, clock=clock)
+    options = {"balancer": balancer, "min_backends": 3}
+    writer = Writer(1, 999_999_999, boot_id())
+    original = Original("web", "loadbalancer", options, 4, writer, gone.snapshot(), outlives_boot=True)
+    run(gone, balancer, clock, 40, rate=30.0)
+    for name in [name for name, weight in balancer.weights.items() if weight][in_use:]:
+        balancer.set(name, weight=0)
+    assert sum(weight > 0 for weight in balancer.weights.values()) == in_use
+    outcome = recover(journal, original, build)
+    assert outcome.fate is Fate.RESTORED, outcome
+    assert balancer.weights == FOUND
+    balancer.gone = True
+    assert recover(journal, original, build).fate is Fate.FAILED
+
+
+def test_what_puts_back_steers_nothing():
+    balancer = FakeBalancer(CAPACITIES)
+    kept = LoadBalancerResource(balancer=balancer).snapshot()
+    left = LoadBalancerResource.again({"balancer": balancer}, kept)
+    with pytest.raises(SafetyError, match="but to be put back"):
+        left.apply_control(3)
+    assert left.get_metrics() == {}
+    assert balancer.writes == []
 
 
 def test_a_fresh_one_can_go_on_steering_afterwards(left):
@@ -88,7 +128,7 @@ def test_a_spare_that_somebody_adds_meanwhile_is_not_taken_out(caplog):
     balancer, clock = FakeBalancer(CAPACITIES), Clock()
     resource = process(balancer, clock, spares=["e:1"])
     balancer.back_ends["e:1"] = balancer.back_ends["a"]
-    with pytest.raises(ActuatorError, match="there are 5 in use and no spare"):
+    with pytest.raises(ActuatorError, match="there are 5 in use, and 0 kept out or spare"):
         resource.apply_control(6)
     resource.apply_control(5)
     resource.release()

@@ -138,6 +138,31 @@ def test_one_that_is_removed_by_somebody_else_is_replaced_by_a_spare(elastic, ba
     assert "10.0.0.9:80" in balancer.back_ends
 
 
+def test_of_more_than_there_are_none_is_taken_into_use(elastic, balancer, clock):
+    run(elastic, balancer, clock, 10)
+    before = len(balancer.writes)
+    balancer.set("a", weight=77)  # by somebody else: three are left, and two spares
+    with pytest.raises(ActuatorError, match="there are 3 in use, and 2 kept out or spare"):
+        elastic.apply_control(6)
+    assert list(balancer.back_ends) == list(CAPACITIES)
+    assert len(balancer.writes) == before
+
+
+@pytest.mark.parametrize("hand", ["removed", "drained"])
+def test_where_somebody_takes_away_the_only_one_in_use_another_takes_its_place(
+    elastic, balancer, clock, hand
+):
+    name = sole(elastic, balancer, clock)
+    before = run(elastic, balancer, clock, 1, rate=30.0)
+    if hand == "removed":
+        del balancer.back_ends[name]
+    else:
+        balancer.set(name, weight=0)
+    assert run(elastic, balancer, clock, 1, rate=30.0) == before  # of none nothing is measured
+    assert len(in_use(balancer)) == 1
+    assert name not in in_use(balancer)
+
+
 def test_a_spare_that_a_restart_has_taken_out_is_added_again(elastic, balancer, clock):
     elastic.apply_control(5)
     run(elastic, balancer, clock, 5)

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.resources import nginx as module
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 from quantum_control.resources.nginx import Nginx
 
@@ -89,6 +90,19 @@ server 10.0.0.4:80 backup;
     assert "server 10.0.0.1:80;" in (place / "app.upstream").read_text()
 
 
+def test_weights_larger_than_any_of_ours_are_put_back(nginx, place, signals):
+    upstream = place / "app.upstream"
+    upstream.write_text(SERVERS.replace("weight=5", "weight=1000"))
+    found = upstream.read_text()
+    nginx.read()
+    nginx.write({"10.0.0.2:80": 256})
+    nginx.write({"10.0.0.2:80": 1000})
+    assert upstream.read_text() == found
+    with pytest.raises(ActuatorError, match="below 0"):
+        nginx.write({"10.0.0.1:80": 5, "10.0.0.2:80": -1})
+    assert upstream.read_text() == found
+
+
 def test_the_log_is_counted_from_the_first_reading_on(nginx, place, now):
     assert nginx.read().back_ends["10.0.0.1:80"].ended == 0
     append(place, "10.0.0.1:80|200|0.500\n10.0.0.2:80, 10.0.0.1:80|502, 200|0.250, 0.750\n10.0.0.1:80|20")
@@ -102,6 +116,41 @@ def test_the_log_is_counted_from_the_first_reading_on(nginx, place, now):
     assert nginx.read().back_ends["10.0.0.1:80"].ended == 3
 
 
+def test_a_request_that_was_redirected_to_another_upstream_counts_for_both(nginx, place):
+    nginx.read()
+    append(place, "10.0.0.1:80, 10.0.0.2:80 : 10.9.9.9:80|502, 404 : 200|0.100, 0.200 : 0.300\n")
+    append(place, "10.0.0.1:80|200|0.100\n")
+    back_ends = nginx.read().back_ends
+    one, two = back_ends["10.0.0.1:80"], back_ends["10.0.0.2:80"]
+    assert (one.ended, one.failed, two.ended, two.failed) == (2, 1, 1, 0)
+
+
+@pytest.mark.parametrize("most", range(45, 68))
+def test_of_a_log_that_has_gained_too_much_the_last_lines_are_read_whole(nginx, place, monkeypatch, most):
+    nginx.read()
+    append(place, "10.0.0.1:80|200|0.100\n" * 5)
+    monkeypatch.setattr(module, "MOST_READ", most)
+    one = nginx.read().back_ends["10.0.0.1:80"]
+    assert one.ended in (2, 3)
+    append(place, "10.0.0.1:80|200|0.100\n")
+    assert nginx.read().back_ends["10.0.0.1:80"].ended == one.ended + 1
+
+
+def test_a_server_is_found_in_the_log_by_its_address(nginx, place):
+    servers = {"10.0.0.1": "10.0.0.1:80", "[::1]": "[::1]:80", "[::1]:81": "[::1]:81", "unix:/a": "unix:/a"}
+    (place / "app.upstream").write_text("".join(f"server {name};\n" for name in servers))
+    nginx.read()
+    for logged in servers.values():
+        append(place, f"{logged}|200|0.100\n")
+    assert {name: one.ended for name, one in nginx.read().back_ends.items()} == dict.fromkeys(servers, 1)
+
+
+def test_a_server_given_by_name_is_told_since_the_log_has_none(nginx, place):
+    (place / "app.upstream").write_text("server 10.0.0.1:80;\nserver app.internal:80;\n")
+    with pytest.raises(SensorError, match=r"server app\.internal:80 is no address"):
+        nginx.read()
+
+
 def test_a_rotated_log_is_read_from_its_beginning(nginx, place):
     nginx.read()
     (place / "log").rename(place / "log.1")
@@ -111,9 +160,10 @@ def test_a_rotated_log_is_read_from_its_beginning(nginx, place):
 
 def test_a_log_of_another_format_is_told(nginx, place):
     nginx.read()
-    append(place, '127.0.0.1 - - [25/Nov/2026] "GET / HTTP/1.1" 200 2\n')
-    with pytest.raises(SensorError, match="is not in the format"):
-        nginx.read()
+    for line in ('127.0.0.1 - - [25/Nov/2026] "GET / HTTP/1.1" 200 2', "10.0.0.1:80|200|fast"):
+        append(place, line + "\n")
+        with pytest.raises(SensorError, match="is not in the format"):
+            nginx.read()
 
 
 def test_what_is_missing_is_told(nginx, place):
@@ -141,7 +191,7 @@ def test_a_master_that_cannot_be_told_leaves_the_file_as_it_was(nginx, place, pi
 
 def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signals):
     upstream = place / "app.upstream"
-    upstream.write_bytes(b"# first\r\nserver a:1 weight=1 max_fails=0;\nserver b:1;\n")
+    upstream.write_bytes(b"# first\r\nserver 10.0.0.1 weight=1 max_fails=0;\nserver [::1]:81;\n")
     found = upstream.read_bytes()
 
     def process():
@@ -151,13 +201,13 @@ def test_the_file_comes_back_to_the_byte_also_from_a_fresh_process(place, signal
 
     gone = process()
     snapshot = gone.snapshot()
-    gone.write({"a:1": 7, "b:1": 0})
-    gone.write({"a:1": 1, "b:1": 1})
+    gone.write({"10.0.0.1": 7, "[::1]:81": 0})
+    gone.write({"10.0.0.1": 1, "[::1]:81": 1})
     assert upstream.read_bytes() == found
-    gone.write({"a:1": 7, "b:1": 0})
+    gone.write({"10.0.0.1": 7, "[::1]:81": 0})
     fresh = process()
     fresh.recall(snapshot)
-    fresh.write({"a:1": 1, "b:1": 1})
+    fresh.write({"10.0.0.1": 1, "[::1]:81": 1})
     assert upstream.read_bytes() == found
     assert len(signals) == 4
 

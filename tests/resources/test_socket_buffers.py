@@ -315,6 +315,33 @@ def test_a_number_that_is_not_taken_leaves_all_as_they_were(site):
     assert wmem.read_text() == text
 
 
+def test_a_number_that_cannot_be_read_back_leaves_all_as_they_were(site, monkeypatch):
+    resource = site.resource()
+    wmem = site.root / "ipv4/tcp_wmem"
+    read_text, write_text = type(wmem).read_text, type(wmem).write_text
+    failures = ["Too many open files"]
+    written = []
+
+    def write(path, data):
+        written.append(path)
+        return write_text(path, data)
+
+    def read(path):
+        if failures and written[-1:] == [path] == [wmem]:
+            raise OSError(24, failures.pop())
+        return read_text(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(wmem), "write_text", write)
+        patch.setattr(type(wmem), "read_text", read)
+        with pytest.raises(ActuatorError, match="Too many open files"):
+            resource.apply_control(7_000_000)
+    assert site.numbers("ipv4/tcp_rmem")[2] == 6_000_000
+    assert site.numbers("ipv4/tcp_wmem")[2] == 4_000_000
+    resource.apply_control(7_000_000)
+    assert resource.get_metrics()["set_by_hand"] == 0.0
+
+
 def test_a_snapshot_restores_from_another_process(site):
     first = site.resource()
     kept = json.loads(json.dumps(first.snapshot()))
