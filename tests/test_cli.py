@@ -1,11 +1,13 @@
 """The command line: what it lists, how it refuses, how errors read."""
 
 import sys
+from importlib import import_module
 
 import pytest
 from click.testing import CliRunner
 
 from quantum_control import __version__, cli
+from quantum_control.core.errors import ConfigError
 
 
 def invoke(*args: str):
@@ -36,6 +38,13 @@ def test_an_unknown_benchmark_suggests_the_nearest():
     result = invoke("bench", "law")
     assert result.exit_code == 2
     assert "'laws'" in result.output
+
+
+def test_a_benchmark_whose_library_is_missing_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "quantum_control.bench.connections", raising=False)
+    with pytest.raises(ConfigError, match=r"psycopg is missing; install it with: pip install .*\[postgres\]"):
+        import_module("quantum_control.bench.connections")
 
 
 def test_an_error_of_ours_is_one_line_without_a_traceback(monkeypatch, capsys, tmp_path):

@@ -14,35 +14,42 @@ from typing import Any
 
 import click
 import numpy as np
-import psycopg
 
-from quantum_control.bench.database_servers import Postgres
-from quantum_control.bench.pool_arms import (
-    DEFAULTS,
-    GRID,
-    OURS,
-    STEERED,
-    TOLD,
-    Arm,
-    named,
-    named_sizes,
-    start,
-)
-from quantum_control.bench.pool_load import (
-    AHEAD,
-    CLIENTS,
-    PHASES,
-    SCHEMA,
-    Phase,
-    capacity,
-    recording,
-    serve,
-    timetable,
-)
 from quantum_control.bench.pool_results import Results, Run, place, write
 from quantum_control.bench.spread import MARKS
 from quantum_control.core.errors import ConfigError
 from quantum_control.terminal import AS_JSON, examples, print_json
+
+try:
+    import psycopg
+
+    from quantum_control.bench.database_servers import Postgres
+    from quantum_control.bench.pool_arms import (
+        DEFAULTS,
+        GRID,
+        OURS,
+        STEERED,
+        TOLD,
+        Arm,
+        named,
+        named_sizes,
+        start,
+    )
+    from quantum_control.bench.pool_load import (
+        AHEAD,
+        CLIENTS,
+        PHASES,
+        SCHEMA,
+        Phase,
+        capacity,
+        recording,
+        serve,
+        timetable,
+    )
+except ImportError as error:
+    raise ConfigError(
+        f"{error.name or 'psycopg'} is missing; install it with: pip install 'quantum-control[postgres]'"
+    ) from error
 
 CANDIDATES = 2
 """Fixed sizes that run in every pair of a phase: the best when it was calibrated."""
