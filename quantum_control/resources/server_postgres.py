@@ -17,20 +17,19 @@ SELECT connections, competing,
        current_setting('max_connections')::int
            - current_setting('superuser_reserved_connections')::int
            - coalesce(current_setting('reserved_connections', true)::int, 0) AS limit,
-       xact_commit + xact_rollback AS transactions,
+       pg_stat_get_db_xact_commit(here) + pg_stat_get_db_xact_rollback(here) AS transactions,
        {{active}} AS active_ms
-  FROM pg_stat_database,
-       (SELECT count(*) AS connections,
+  FROM (SELECT count(*) AS connections,
                count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()
-                   AND coalesce(wait_event_type IN {COMPETING}, true)) AS competing
+                   AND coalesce(wait_event_type IN {COMPETING}, true)) AS competing,
+               max(datid) FILTER (WHERE pid = pg_backend_pid()) AS here
           FROM pg_stat_get_activity(NULL) WHERE backend_type = 'client backend') AS sessions
- WHERE datname = current_database()
 """  # noqa: S608 - constants of ours
-"""`pg_stat_activity` is this function joined with the names of databases and users, which are not needed and
-take the server longer than all the rest."""
+"""The functions behind the views `pg_stat_activity` and `pg_stat_database`: to plan their joins with names,
+which are not needed, takes the server longer than all the rest."""
 
 ACTIVE_TIME_SINCE = 140000
-"""Server version from which on pg_stat_database has `active_time`."""
+"""Server version from which on a database has `active_time`."""
 
 
 class PostgresServer:
@@ -116,7 +115,9 @@ class PostgresServer:
             if not self._statement:
                 version = self._session.query("SELECT current_setting('server_version_num')::int AS version")
                 recent = int(version[0]["version"] or 0) >= ACTIVE_TIME_SINCE
-                self._statement = _FIGURES.format(active="active_time" if recent else "NULL::float8")
+                self._statement = _FIGURES.format(
+                    active="pg_stat_get_db_active_time(here)" if recent else "NULL::float8"
+                )
             return self._session.query(self._statement)[0]
         except (SessionError, LookupError) as error:
             raise SensorError(f"the server's own figures: {error}") from None
