@@ -78,6 +78,8 @@ class Block:
     """Seconds into the block, size, and demand in the same unit, again and again."""
     control_memory: float | None = None
     """Bytes of the objects that what steers holds in the end (`footprint.held_bytes`), if measured."""
+    phase: str = ""
+    """Condition of its stretch, where several take turns."""
 
 
 class Bed(ABC):

@@ -17,10 +17,11 @@ FIXED = {
         "B",
         "what the objects of what steered it held at its end, if measured",
     ),
+    "phase": ("string", "", "condition of its stretch, where several take turns"),
 }
 """Columns of every experiment: type, unit, and what it is."""
 
-LATER = frozenset({"control_memory"})
+LATER = frozenset({"control_memory", "phase"})
 """Of them, those that data of an older version lack."""
 
 SAMPLED = {

@@ -64,6 +64,7 @@ def compare(
     Where the plan has phases, the effect is the mean of theirs (`statistics.balanced`).
     """
     by_stretch: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    phases: dict[int, str] = {}
     dropped = 0
     for _, arms in sorted(pairs.items()):
         if ours in arms and other in arms:
@@ -71,6 +72,7 @@ def compare(
             value = metric.difference(one.metrics[metric.name], two.metrics[metric.name])
             if isfinite(value):
                 by_stretch[one.stretch].append((value, one.place < two.place))
+                phases[one.stretch] = one.phase
             else:
                 dropped += 1
     stretches = [
@@ -78,7 +80,7 @@ def compare(
         for each in by_stretch.values()
     ]
     values = np.array([each.mean() for each, _ in stretches], dtype=np.float64)
-    level = balanced(values, np.array(list(by_stretch)) % of.phases) if of.phases else values
+    level = balanced(values, list(phases.values())) if of.phases else values
     ratio = metric.scale == "ratio"
     found = effect(
         level,

@@ -282,6 +282,7 @@ class Experiment:
                     block.steps,
                     block.metrics,
                     block.control_memory,
+                    block.phase,
                 )
             )
             samples += [Sample(turn.pair, arm, *each) for each in block.course]

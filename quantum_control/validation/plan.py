@@ -70,7 +70,8 @@ class ResourcePlan(_Section):
     stretch: Count
     """Pairs in a row that share their conditions: one observation."""
     phases: Count | None = None
-    """Conditions that take turns from stretch to stretch, of which each counts as much as the others."""
+    """Conditions that take turns from stretch to stretch (`Block.phase`), each of which counts as much as the
+    others."""
     late: float = float("inf")
     """Seconds by which the load of a block may be late, by its 99th percentile."""
     others: list[str]

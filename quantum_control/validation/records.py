@@ -44,6 +44,7 @@ class Row:
     steps: int
     metrics: Mapping[str, float]
     control_memory: float | None = None
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Records:
         self.failures = read_failures(folder)
         """Blocks that failed, in the order in which they did."""
         with (folder / BLOCKS).open(encoding="utf-8") as file:
-            self._with_memory = "control_memory" in file.readline().strip().split(",")
+            self._columns = file.readline().strip().split(",")
 
     @property
     def pairs(self) -> set[int]:
@@ -150,15 +151,21 @@ class Records:
         self.failures.append(failure)
 
     def _cells(self, row: Row) -> list[object]:
-        late = "" if row.late is None else f"{row.late:.6f}"
-        numbers = [f"{row.began:.3f}", f"{row.seconds:.4f}", late, f"{row.control_cpu:.6f}"]
-        metrics = [f"{row.metrics[name]:.6g}" for name in self._names]
-        memory = (
-            []
-            if not self._with_memory
-            else ["" if row.control_memory is None else f"{row.control_memory:.0f}"]
-        )
-        return [row.pair, row.stretch, row.arm, row.place, *numbers, row.steps, *memory, *metrics]
+        cells = {
+            "pair": row.pair,
+            "stretch": row.stretch,
+            "arm": row.arm,
+            "place": row.place,
+            "began": f"{row.began:.3f}",
+            "seconds": f"{row.seconds:.4f}",
+            "late": "" if row.late is None else f"{row.late:.6f}",
+            "control_cpu": f"{row.control_cpu:.6f}",
+            "steps": row.steps,
+            "control_memory": "" if row.control_memory is None else f"{row.control_memory:.0f}",
+            "phase": row.phase,
+            **{name: f"{row.metrics[name]:.6g}" for name in self._names},
+        }
+        return [cells[name] for name in self._columns]  # those of an older version are fewer
 
     def _read(self) -> list[Row]:
         """Read the blocks; what an interruption has left of a pair is cut off."""
@@ -196,6 +203,7 @@ def read_rows(folder: Path, plan: ResourcePlan) -> list[Row]:
             steps=int(cells["steps"]),
             metrics={name: float(cells[name]) for name in names},
             control_memory=float(cells["control_memory"]) if cells.get("control_memory") else None,
+            phase=cells.get("phase", ""),
         )
         for cells in tables.read(folder / BLOCKS, [*FIXED, *names], LATER)
     ]

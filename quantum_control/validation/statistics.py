@@ -120,7 +120,7 @@ def effect(
     )
 
 
-def balanced(differences: FloatArray, phases: NDArray[np.int_]) -> FloatArray:
+def balanced(differences: FloatArray, phases: Sequence[str]) -> FloatArray:
     """Observations without what their phase makes of them, about the mean of the phases.
 
         d' = m + (d - m_p)·sqrt(n_p / (n_p - 1))·n / (k·n_p),    m = mean of the m_p over the k phases p
@@ -136,7 +136,7 @@ def balanced(differences: FloatArray, phases: NDArray[np.int_]) -> FloatArray:
     differences
         One for each observation.
     phases
-        In which phase it was made; of the same length.
+        Name of the phase in which each was made.
     """
     _, which, counts = np.unique(phases, return_inverse=True, return_counts=True)
     if counts.size < 2 or counts.min() < 2:

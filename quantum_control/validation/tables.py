@@ -76,7 +76,7 @@ def read(path: Path, columns: Sequence[str], later: Collection[str] = ()) -> lis
     if whole != text:
         write(path, whole)
     head, *rows = list(csv.reader(whole.splitlines())) or [[]]
-    if head not in (list(columns), [column for column in columns if column not in later]):
+    if head != [column for column in columns if column in head or column not in later]:
         raise ConfigError(
             f"{path}: its columns are {', '.join(head)}, not {', '.join(columns)}; give another --out"
         )

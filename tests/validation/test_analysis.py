@@ -121,7 +121,8 @@ def test_phases_count_alike_and_what_lies_between_them_is_no_uncertainty(tmp_pat
         def run(self, arm, turn):
             block = super().run(arm, turn)
             factor = 3.0 if arm == "auto" and turn.stretch % 4 == 0 else 1.0
-            return replace(block, metrics={"cost": factor * block.metrics["cost"], "lost": 0.0})
+            metrics = {"cost": factor * block.metrics["cost"], "lost": 0.0}
+            return replace(block, metrics=metrics, phase="abcd"[turn.stretch % 4])
 
     def plan(phases):
         of = OF.model_copy(update={"phases": phases})

@@ -12,6 +12,7 @@ from validation.made_bed import PLAN, MadeBed
 from quantum_control.core.errors import ConfigError, QuantumControlError
 from quantum_control.validation import tables
 from quantum_control.validation.bed import PILOT, RUN, WARM_UP, Turn
+from quantum_control.validation.columns import FIXED, LATER
 from quantum_control.validation.experiment import CALIBRATION, BlockFailedError, Experiment, mode
 from quantum_control.validation.machine import MACHINE
 from quantum_control.validation.plan import OBSERVED
@@ -139,6 +140,18 @@ def test_a_run_that_is_there_is_not_made_again(tmp_path):
     _, bed = run(tmp_path, 6)
     assert bed.ran == []
     assert bed.calibrated == 0
+
+
+@pytest.mark.parametrize("lacking", [{"phase"}, {"phase", "control_memory"}])
+def test_data_of_an_older_version_are_added_to_in_its_columns(tmp_path, lacking):
+    run(tmp_path, 2, of_mode=AGAIN)
+    older = [column for column in FIXED if column not in lacking] + ["cost", "lost"]
+    rows = tables.read(tmp_path / BLOCKS, [*FIXED, "cost", "lost"])
+    kept = [older, *([row[column] for column in older] for row in rows)]
+    tables.write(tmp_path / BLOCKS, tables.as_lines(kept))
+    run(tmp_path, 4, of_mode=AGAIN)
+    assert [row.pair for row in read_rows(tmp_path, OF)] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [*tables.read(tmp_path / BLOCKS, [*FIXED, "cost", "lost"], LATER)[-1]] == older
 
 
 def test_the_pilot_comes_first_and_is_kept_apart(tmp_path):

@@ -250,6 +250,7 @@ class ConnectionsBed(Bed):
             steps=0 if arm.steps is None else arm.steps.taken,
             control_memory=None if arm.steps is None else arm.steps.memory(),
             course=course(table, latency, times, watch.sizes),
+            phase=phase.name,
         )
 
     def _table(self, turn: Turn) -> Timetable:

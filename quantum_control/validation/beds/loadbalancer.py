@@ -182,6 +182,7 @@ class LoadBalancerBed(Bed):
             control_memory=None if arm.steps is None else arm.steps.memory(),
             late=float(np.percentile([answer.late for answer in answers], 99.0)),
             course=_course(answers, seconds, len(self._names)),
+            phase="changed" if turn.stretch % 2 else "usual",
         )
 
     async def _drive(self, arm: Arm, course: Course) -> list[Answer]:

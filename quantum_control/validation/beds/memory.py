@@ -194,7 +194,7 @@ class MemoryBed(Bed):
 
     def run(self, arm: str, turn: Turn) -> Block:
         """Serve a wash-in and the block."""
-        return self._arms[arm].play(*self._load(turn))
+        return replace(self._arms[arm].play(*self._load(turn)), phase=self._phase(turn))
 
     def versions(self) -> dict[str, str]:
         """The JDK's."""
