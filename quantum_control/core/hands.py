@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from math import inf
 
 from quantum_control.core.resource import ResourceState
@@ -75,21 +76,27 @@ class Hands:
     A foreign size is one that none of the latest orders asked for, on a
     resource that otherwise takes orders to the unit. Where sizes come out
     rounded, a hand cannot be told from that, and the controller goes on from
-    what it finds.
+    what it finds. Nor is it a hand's what a resource was started anew with,
+    and what somebody had set of the one before has gone with that.
 
     Parameters
     ----------
     seconds
         For which the size is left alone.
+    started_anew
+        Returns how often the resource was started anew, and the size that it
+        was started with the last time: what its adapter has of that name.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, started_anew: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
         self.seconds = seconds
         self.theirs: int | None = None
         """The size that somebody has set and that is respected now."""
         self.foreign = False
         """Whether the size in force at the last step is somebody's, or looked at once more."""
         self._until = -inf
+        self._started_anew = started_anew
+        self._starts = 0  # how often it was, at the last step
         self._orders: deque[int] = deque(maxlen=REMEMBERED)
         self._wished = False  # whether the last of them is what the chain allowed at the last step
         # Orders that are not what the chain allowed. Whoever else gives them may be on another thread.
@@ -112,6 +119,10 @@ class Hands:
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:
         """Hold while somebody's size is respected."""
         in_force = round(state.size)
+        starts, started_with = self._started_anew()
+        if starts != self._starts:
+            self._starts = starts
+            self._begin_anew(started_with)
         told = self._hear()
         # An order that was given since may have been refused, for the very hand.
         taken = in_force != self.theirs and in_force in (*self._orders, *told)
@@ -146,6 +157,13 @@ class Hands:
         self.foreign = self._wished = False
         self._orders.clear()
         self._exact = self._strange = self._before = self._found = 0
+
+    def _begin_anew(self, size: int) -> None:
+        """Forget what was set and ordered of the one before; how exactly it takes orders stays known."""
+        exact = self._exact
+        self.release()
+        self._exact, self._found = exact, size
+        self._orders.append(size)  # stands for an order: a hand is told from the first measurement on
 
     def _hear(self) -> list[int]:
         """Orders that were given since the last step in place of what the chain allowed then."""

@@ -193,7 +193,8 @@ class Steering:
     def _begin(self) -> None:
         section, around = self.section, self._around
         holding = self._holding = Holding(self.name)
-        self.hands, read_back = Hands(section.manual_hold), ReadBack()
+        self.hands = Hands(section.manual_hold, lambda: getattr(holding.resource, "started_anew", (0, 0)))
+        read_back = ReadBack()
         if self.mode is Mode.ACTIVE:
             key = resource_key(section.kind, section.options)
             holding.lock = ResourceLock(around.locks, key)

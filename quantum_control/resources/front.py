@@ -65,6 +65,12 @@ class Front:
         return int(getattr(self.steered, "found_anew", 0))
 
     @property
+    def started_anew(self) -> tuple[int, int]:
+        """How often it was started anew, and the size that it was started with the last time."""
+        started: tuple[int, int] = getattr(self.steered, "started_anew", (0, 0))
+        return started
+
+    @property
     def steers_while_measuring(self) -> bool:
         """Whether measuring changes something; set to False, it only looks."""
         return bool(getattr(self.steered, "steers_while_measuring", False))

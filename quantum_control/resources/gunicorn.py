@@ -204,6 +204,11 @@ class GunicornResource(Resource):
 
     # ---- which master -----------------------------------------------------------------------------
 
+    @property
+    def started_anew(self) -> tuple[int, int]:
+        """How often another master has come, and the number that was found with the last."""
+        return self.found_anew, self._original
+
     def _look(self) -> Sight:
         """Look at the workers of the master, which may be another one than the last time."""
         if self._pidfile is not None and not self._master.alive:

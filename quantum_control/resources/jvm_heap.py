@@ -105,6 +105,8 @@ class JvmHeap(Resource):
         except BaseException:
             self._jvm.close()
             raise
+        self.started_anew = (0, 0)
+        """How often another run of the JVM was found, and the size in force then."""
         self.max_size = positive_int("max_heap", max_heap or self._last.maximum)
         if not self.min_size <= self.max_size <= self._last.maximum:
             raise ConfigError(
@@ -269,6 +271,7 @@ class JvmHeap(Resource):
         self._sizing.forget()
         self.max_size = min(self._max_heap or self._last.maximum, self._last.maximum)
         self._custody.begin(in_force)
+        self.started_anew = self.started_anew[0] + 1, round(self._size(in_force))
 
     def _collect(self) -> None:
         """Ask for a collection; that there was none is no reason to know nothing of the heap."""

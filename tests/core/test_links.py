@@ -217,6 +217,46 @@ def test_a_controller_leaves_a_size_that_somebody_sets():
     assert pool.size == 100  # twice what somebody had set: it goes on from there
 
 
+def restarted(size):
+    """A link in whose time the resource was started anew with a size; the next step is at 10 s."""
+    starts = [(0, 0)]
+    link = Hands(60.0, lambda: starts[-1])
+    taken(link)
+    starts.append((1, size))
+    return link, starts
+
+
+def test_the_size_of_what_was_started_anew_is_no_hands():
+    link, starts = restarted(size=40)
+    for time in range(2 * SEEN):
+        assert link.allow(state(10.0 + time, size=40.0), 40, 41)[1] == ""
+    starts.append((2, 7))
+    for time in range(2 * SEEN):
+        assert link.allow(state(20.0 + time, size=7.0), 7, 7) == (7, "")
+    assert not link.foreign
+
+
+@pytest.mark.parametrize("waited", [0, 1, 5])
+@pytest.mark.parametrize("wanted", [40, 41])
+def test_a_hand_that_comes_shortly_after_a_start_is_respected(waited, wanted):
+    link, _ = restarted(size=40)
+    for time in range(waited):
+        assert link.allow(state(10.0 + time, size=40.0), 40, wanted) == (wanted, "")
+    for time in range(SEEN):
+        link.allow(state(20.0 + time, size=10.0), 40, wanted)  # by hand, as it was before the start
+    assert (link.theirs, link.keeps) == (10, True)
+
+
+def test_what_somebody_had_set_goes_with_what_has_ended():
+    link, starts = restarted(size=10)
+    for time in range(SEEN):
+        link.allow(state(10.0 + time, size=50.0), 10, 11)
+    assert link.theirs == 50
+    starts.append((2, 30))
+    assert link.allow(state(20.0, size=30.0), 30, 31) == (31, "")
+    assert not link.keeps
+
+
 # ---- oscillation ---------------------------------------------------------------------------------
 
 

@@ -116,6 +116,19 @@ def test_a_size_set_by_hand_is_left_also_at_the_end(place):
     assert place.journal.originals() == []
 
 
+def test_a_start_with_another_size_is_no_hand_and_a_hand_after_it_is(place, monkeypatch):
+    steering = place.steer(max_size=20)
+    steps(steering, count=6)
+    monkeypatch.setattr(Queue, "found_anew", 1, raising=False)
+    monkeypatch.setattr(Queue, "started_anew", (1, 4), raising=False)
+    place.path.write_text("4", encoding="ascii")
+    steps(steering, count=5)
+    assert (steering.hands.theirs, place.size) == (None, 20)
+    place.path.write_text("10", encoding="ascii")  # by hand, and as it was found before the start
+    steps(steering, count=10)
+    assert (steering.hands.theirs, place.size) == (10, 10)
+
+
 def test_a_size_set_by_hand_is_left_through_failures_of_the_sensor_and_so_is_one_that_is_paused(place):
     steering, paused = place.steer(max_size=20), place.steer(name="db", max_size=20)
     place.file("db")

@@ -104,6 +104,13 @@ def test_until_it_is_measured_only_what_was_found_before_it_may_be_ordered_and_c
     assert server.workers == 2
 
 
+def test_what_the_next_one_began_with_is_told_whatever_was_set_since(resource, server):
+    server.start(2, 3)
+    resource.measure_state()
+    resource.apply_control(5)
+    assert resource.started_anew == (1, 3)
+
+
 def test_what_overflowed_while_it_began_is_not_counted_in_the_moment_after(resource, server):
     server.overflowed(0)
     server.start(2, 3)

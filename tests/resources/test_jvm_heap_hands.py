@@ -250,6 +250,18 @@ def test_what_may_be_on_another_machine_outlives_a_restart_of_this_one(
     assert jvm.soft == (1000 * MIB if outlives else 300 * MIB)
 
 
+def test_another_run_is_told_apart_from_a_hand_by_the_front_too(jvm):
+    front = MemoryResource(control="jvm", jvm=jvm)
+    jvm.flags["SoftMaxHeapSize"] = 1500 * MIB
+    front.measure_state()
+    assert (front.found_anew, front.started_anew) == (1, (0, 0))
+    for starts, soft, size in ((1, 700, 700), (2, 0, 2000)):
+        jvm.restart(soft * MIB)
+        jvm.reading = replace(jvm.reading, started=1.0 + starts)
+        front.measure_state()
+        assert front.started_anew == (starts, size * MIB)
+
+
 def test_a_smaller_largest_heap_after_a_restart_bounds_demand_and_orders(jvm):
     heap = JvmHeap(jvm=jvm)
     jvm.restart(400 * MIB, maximum=400 * MIB)
