@@ -189,9 +189,11 @@ class JvmHeap(Resource):
         the heap below which collecting was dear, 0 if none is known; with a
         `process_id`, `resident_bytes`: memory of the machine that the process
         holds, and `resident_over_used`: how often the heap in use would fit in;
-        `set_by_hand`: 1 while a size set by somebody else is left alone.
+        `set_by_hand`: 1 while a size set by somebody else is left alone; `useful_size`:
+        the largest heap, which another run of the JVM may have smaller than the bounds.
         """
-        return dict(self._metrics) | {"set_by_hand": float(self._custody.left_alone > 0.0)}
+        by_hand = float(self._custody.left_alone > 0.0)
+        return self._metrics | {"set_by_hand": by_hand, "useful_size": float(self.max_size or inf)}
 
     # ---- restoring ------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from resources.test_jvm_heap import MIB, FakeJvm
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.core.errors import ActuatorError, SafetyError
+from quantum_control.core.hands import Hands
 from quantum_control.core.journal import Journal
 from quantum_control.core.journalled import Journalled
 from quantum_control.core.recovery import Fate, recover
@@ -272,6 +273,23 @@ def test_a_smaller_largest_heap_after_a_restart_bounds_demand_and_orders(jvm):
     jvm.rate = 1e12
     jvm.wait()
     assert heap.measure_state().demand <= 400 * MIB
+
+
+def test_after_a_restart_with_a_smaller_largest_heap_nothing_above_it_is_ordered(jvm):
+    clock = Clock()
+    heap = MemoryResource(control="jvm", jvm=jvm, clock=clock)
+    hands = Hands(3600.0, lambda: heap.started_anew)
+    controller = QuantumController(heap, clock=clock, links=(hands,))
+    ordered = []
+    for step in range(100):
+        if step == 50:
+            jvm.restart(333 * MIB, maximum=400 * MIB)
+        jvm.wait()
+        clock.tick()
+        ordered.append(controller.optimize().allowed)
+    assert max(ordered[:50]) > 400 * MIB
+    assert max(ordered[50:]) == 400 * MIB
+    assert not hands.keeps  # what is less than ordered would be taken for a hand's
 
 
 def test_bounds_that_were_asked_for_hold_in_a_larger_run_too(jvm):
