@@ -31,9 +31,10 @@ CLIFF_SECONDS = 120.0
 ABOVE_CLIFF = 1.15
 """How far the heap stays above the cliff that is remembered."""
 
-DESCENT_SECONDS = 3.0
-"""Time constant with which what is told comes down to what the heap is worth: a floor is felt for, not run
-into. It goes up at once."""
+DESCENT_STEPS = 4.0
+"""Time constant, in steps, with which what is told comes down to what the heap is worth; it goes up at once.
+A floor is felt for, not run into, and where data come back the heap is too small for a step: whoever looks
+more often may give up sooner."""
 
 LEAST_ROOM = 0.02
 """Part of the live set that counts as room at the least: below, the collector runs all the time."""
@@ -131,7 +132,7 @@ class HeapSizing:
         # From what was told last, not from the heap in force: that one follows with a delay of its own, and
         # a share of the way from there would multiply the two.
         if worth < self._told:
-            worth *= (self._told / worth) ** exp(-elapsed / DESCENT_SECONDS)
+            worth *= (self._told / worth) ** exp(-1.0 / DESCENT_STEPS)
         return self._tell(worth)
 
     def _take_in(self, effort: Effort, room: float) -> None:
