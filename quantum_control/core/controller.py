@@ -158,6 +158,11 @@ class QuantumController:
 
         Each failure of theirs is counted and leaves the size alone; after
         `max_failures` in a row the original size is restored.
+
+        Raises
+        ------
+        LifecycleError
+            It runs in the process from which this one was forked.
         """
         return self._runner.once()
 
@@ -279,8 +284,13 @@ class QuantumController:
 
     @property
     def running(self) -> bool:
-        """Whether `start()` or `run()` is under way."""
+        """Whether `start()` or `run()` is under way; in a forked child they are not."""
         return self._runner.running
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy that has done nothing here: what it tells is the parent's."""
+        return self._runner.inherited
 
     def start(self) -> None:
         """Take a step every `interval` seconds on a thread of its own until `stop()`.
@@ -294,7 +304,7 @@ class QuantumController:
         Raises
         ------
         LifecycleError
-            It runs already.
+            It runs already, here or in the process from which this one was forked.
         """
         self._runner.start()
 
@@ -308,7 +318,7 @@ class QuantumController:
         Raises
         ------
         LifecycleError
-            It runs already.
+            As `start`.
         ActuatorError
             The original size could not be restored.
         """
@@ -322,7 +332,8 @@ class QuantumController:
 
         May be called at any time, any number of times, also without `start()`,
         and from any thread. Called from inside a step, by the resource or the
-        law, it takes effect as that step ends, which then changes nothing.
+        law, it takes effect as that step ends, which then changes nothing. In a
+        forked child that has neither started it nor taken a step it does nothing.
 
         Raises
         ------
@@ -340,7 +351,7 @@ class QuantumController:
         self.tally.put_back += self._actuator.size != before
 
     def _keep(self) -> None:
-        if self._memory is not None and self.steps:
+        if self._memory is not None and self.steps and not self.inherited:
             self._memory.keep(self.physics, self._knee)
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from quantum_control.core.errors import ActuatorError, LifecycleError
+from quantum_control.core.forked import forget_in_child
 
 T = TypeVar("T")
 
@@ -86,6 +87,14 @@ class Runner(Generic[T]):
         self._turn = threading.RLock()
         self._holder = 0  # ident of the thread whose turn it is
         self._asked: bool | None = None  # stop(restore) as called from inside the step under way
+        self._inherited = False
+        self._elsewhere = False  # whether the loop runs in the process from which this one was forked
+        forget_in_child(self)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy that has done nothing here: what was done is the parent's."""
+        return self._inherited
 
     @property
     def running(self) -> bool:
@@ -98,7 +107,15 @@ class Runner(Generic[T]):
         return self._asked is not None
 
     def once(self) -> T:
-        """Take one step now, after the one under way if there is any."""
+        """Take one step now, after the one under way if there is any.
+
+        Raises
+        ------
+        LifecycleError
+            The loop runs in the process from which this one was forked.
+        """
+        if self._inherited:
+            self._take_over()
         with self._turn:
             self._holder = threading.get_ident()
             try:
@@ -119,7 +136,7 @@ class Runner(Generic[T]):
         Raises
         ------
         LifecycleError
-            It runs already.
+            It runs already, here or in the process from which this one was forked.
         """
         with self._lock:
             run = self._begun()
@@ -131,8 +148,11 @@ class Runner(Generic[T]):
     def stop(self, *, restore: bool) -> None:
         """End the loop if there is one, wait for the step under way, and restore if told to.
 
-        Called from inside a step, it is done as that ends.
+        Called from inside a step, it is done as that ends. In a forked child
+        that has done nothing here there is nothing to end or to restore.
         """
+        if self._inherited:
+            return
         if self._holder == threading.get_ident():
             self._asked = restore
             return
@@ -146,7 +166,7 @@ class Runner(Generic[T]):
         Raises
         ------
         LifecycleError
-            It runs already.
+            As `start`.
         """
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
@@ -178,13 +198,23 @@ class Runner(Generic[T]):
     def _at_exit(self) -> None:
         """Have the thread put back while there still are threads, but wait for none that hangs."""
         run = self._run
-        # In a fork of the process that has started it the thread does not run: there is nothing to end.
-        if run is None or run.thread is None or not run.thread.is_alive():
+        if run is None or run.thread is None or not run.thread.is_alive():  # a forked child has none
             return
         run.end(puts_back=True)
         run.thread.join(EXIT_SECONDS)
         if run.thread.is_alive():
             _log.error("%s: not put back, a step has not come to its end", self._name)
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, where no loop runs and a step under way never ends."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._elsewhere = True
+            run.end()  # the copy of an event loop, or of the thread that has forked, goes on here
+        self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self._holder, self._asked = 0, None
+        self._inherited = True
 
     def _stepped(self, run: _Run) -> bool:
         """Take a step, unless the run is to end."""
@@ -222,7 +252,18 @@ class Runner(Generic[T]):
     def _begun(self) -> _Run:
         if self._run is not None:
             raise LifecycleError(f"{self._name} is running already; stop() it first")
+        if self._inherited:
+            self._take_over()
         return _Run()
+
+    def _take_over(self) -> None:
+        """Let this process steer from here on, unless that from which it was forked does."""
+        if self._elsewhere:
+            raise LifecycleError(
+                f"{self._name} runs in the process from which this one was forked; stop() it there before"
+                " the fork, or make a resource and a controller of this process's own"
+            )
+        self._inherited = False
 
     def _ended(self, run: _Run) -> None:
         with self._lock:
