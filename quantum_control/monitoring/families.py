@@ -254,14 +254,17 @@ class Exported:
         self._controllers.pop(name, None)
 
     def seen(self) -> list[tuple[str, Seen]]:
-        """Look at each controller once, so that what is told of it belongs together."""
+        """Look at each controller once, so that what is told of it belongs together.
+
+        In a forked child those of its parent, which tells of them itself, are left out.
+        """
         seen = []
         for name, (held, kind, active) in sorted(self._controllers.items(), key=itemgetter(0)):
             controller = held()
             if controller is None:
                 if self._controllers.get(name, (None,))[0] is held:  # and not the next of this name
                     self._controllers.pop(name, None)
-            elif controller.decisions:
+            elif controller.decisions and not controller.inherited:
                 decision = controller.decisions[-1]
                 seen.append((name, Seen(controller, kind, decision, decision.state, active)))
         return seen

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from core.doubles import Clock, Pool
+from forked import in_child
 
 pytest.importorskip("opentelemetry.sdk.metrics", reason="pip install 'quantum-control[opentelemetry]'")
 
@@ -206,3 +207,15 @@ def test_what_is_wrong_is_told(wrong, why):
     with pytest.raises(ConfigError, match=why) as told:
         export(**wrong)
     assert "sesame" not in str(told.value)
+
+
+def test_a_forked_child_tells_of_what_it_steers_itself_alone(reader, provider):
+    parents, own = stepped(), stepped()
+    export(named={"parents": parents, "own": own}, provider=provider)
+
+    def child():
+        own.optimize()
+        assert {dict(attributes)["resource"] for _, attributes in told(reader)} == {"own"}
+
+    assert in_child(child) == 0
+    assert {dict(attributes)["resource"] for _, attributes in told(reader)} == {"own", "parents"}
