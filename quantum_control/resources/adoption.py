@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
+from quantum_control.core.forked import forget_in_child
 from quantum_control.resources.reading import PoolReading, Tally, positive_int
 
 P = ParamSpec("P")
@@ -210,6 +211,7 @@ class Gate:
         self._tally = Tally(clock())
         self._held: deque[tuple[threading.Lock, float]] = deque()
         """Workers that stand at the gate, and when their tasks were submitted."""
+        forget_in_child(self)
 
     def reading(self, size: int, *, alive: int, queued: int) -> PoolReading:
         """Measure now."""
@@ -260,6 +262,10 @@ class Gate:
                 self._tally.occupy(now, -1)
                 self._let_in(now)
         return result
+
+    def forget(self) -> None:
+        """Begin anew in a forked child; a standard pool goes on there counting its parent's workers."""
+        self._lock = threading.RLock()
 
     def _let_in(self, now: float) -> None:
         while self._held and (self.limit is None or self._tally.busy < self.limit):

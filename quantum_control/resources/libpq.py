@@ -16,6 +16,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from quantum_control.core.errors import ConfigError, QuantumControlError
+from quantum_control.core.forked import forget_in_child
 from quantum_control.core.loopback import is_loopback
 
 TIMEOUT = 3.0
@@ -38,7 +39,7 @@ class SessionError(QuantumControlError):
 class Session:
     """Statements by the simple protocol, each with a deadline; connects when first used, and again.
 
-    Threads that ask at once take turns.
+    Threads that ask at once take turns. A forked child opens a connection of its own.
 
     Parameters
     ----------
@@ -72,12 +73,14 @@ class Session:
         )
         self._timeout = timeout
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._left_alone: object = None  # a parent's connection, which psycopg would complain of if dropped
         self._turn = threading.Lock()  # held from a statement to the end of its answer
         self.local = _is_local(given)
         """Whether the server is on this machine, as far as its address tells."""
         host, port = given.get("host", "local"), given.get("port", "default")
         self.where = f"host {host} port {port} database {given.get('dbname', 'default')}"
         """Whereto, for people: never with a password."""
+        forget_in_child(self)
 
     def query(self, statement: str) -> list[dict[str, str | None]]:
         """Rows that the server answers, as text by column name.
@@ -99,6 +102,11 @@ class Session:
         """End the session, after the answer under way; the next statement opens another."""
         with self._turn:
             self._hang_up()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, without a word to the server: the connection is the parent's."""
+        self._turn = threading.Lock()
+        self._left_alone, self._connection = self._connection, None
 
     def scrub(self, text: str) -> str:
         """`text` without the passwords of the connection string."""

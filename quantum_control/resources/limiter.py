@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from quantum_control.core.errors import LifecycleError
+from quantum_control.core.forked import forget_in_child
 from quantum_control.resources.reading import PoolReading, Tally, positive_int
 
 
@@ -79,6 +80,7 @@ class AsyncLimiter:
         """In line, the first to be served first; a deque could not let go of many at once in linear time."""
         self._began: deque[float] = deque()
         """When the tasks inside came in, the first one first."""
+        forget_in_child(self)
 
     @property
     def size(self) -> int:
@@ -116,6 +118,10 @@ class AsyncLimiter:
         with self._lock:
             self._limit = size
             self._grant()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child; permits in use stay so, as those of an `asyncio.Semaphore` do."""
+        self._lock = threading.RLock()
 
     async def acquire(self) -> None:
         """Take a permit, waiting in line for it. Each one must be given back by `release()`."""

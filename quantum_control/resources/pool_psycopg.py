@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -59,6 +60,7 @@ class _Adopted(Generic[Pool]):
         self._kept = pool.max_size  # connections that may be open
         self._gate = Turnstile(pool.max_size, clock=clock)
         self._clock = clock
+        self._process = os.getpid()  # in a forked child all connections are the parent's
         self._began: dict[int, float] = {}  # when each connection in hand was handed out, by its id
         pool.getconn = self._getconn  # type: ignore[method-assign]
         pool.putconn = self._putconn  # type: ignore[method-assign]
@@ -86,8 +88,9 @@ class _Adopted(Generic[Pool]):
             # Set, not resized: resize() would open connections that the pool may have already.
             pool._min_size, pool._max_size = self.found
         self._kept = pool.max_size
-        # Without waiting: a collection of garbage may have come here from within the pool.
-        self._trim(wait=False)
+        if os.getpid() == self._process:
+            # Without waiting: a collection of garbage may have come here from within the pool.
+            self._trim(wait=False)
         self._gate.resize(1 << 30)  # whoever still stands there goes on to the pool's own line
 
     def _trim(self, *, wait: bool = True) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from quantum_control.core.errors import QuantumControlError
+from quantum_control.core.forked import forget_in_child
 from quantum_control.resources.reading import PoolReading, Tally
 
 
@@ -86,6 +87,7 @@ class Turnstile:
         self._tally = Tally(clock())
         self._in_hand = 0
         self._line: OrderedDict[_Thread | _Task, None] = OrderedDict()
+        forget_in_child(self)
 
     @property
     def limit(self) -> int:
@@ -190,6 +192,8 @@ class Turnstile:
     def end(self, began: float, *, failed: bool = False) -> None:
         """Count a connection given back, broken (`failed`) or well, and let the next one in."""
         with self._lock:
+            if not self._in_hand:  # begun before a fork, in whose child nobody was inside
+                return
             self._in_hand -= 1
             self._tally.finish(self._clock() - began, failed)
             self.withdraw()
@@ -206,6 +210,13 @@ class Turnstile:
         with self._lock:
             self._tally.occupy(self._clock(), -1)
             self._grant()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: whoever is inside or in line is so in the parent."""
+        self._lock = threading.RLock()
+        self._line.clear()
+        self._in_hand = 0
+        self._tally.occupy(self._clock(), -self._tally.busy)
 
     def _arrive(self) -> float:
         self._tally.submitted += 1

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from forked import held, in_child
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SafetyError
 from quantum_control.resources.adoption import AdoptedPool
@@ -159,3 +160,16 @@ def test_a_resource_that_is_collected_releases_its_pool(pool: ThreadPoolExecutor
     del resource
     gc.collect()
     assert as_found(pool)
+
+
+def test_a_forked_child_gets_through_the_gate_and_can_release(pool: ThreadPoolExecutor) -> None:
+    adopted = AdoptedPool(pool)
+
+    def child() -> None:
+        assert pool.submit(int, "8").result(PATIENCE) == 8
+        adopted.release()
+        assert as_found(pool)
+
+    with held(adopted._gate._lock):
+        assert in_child(child) == 0
+    adopted.release()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from forked import held, in_child
 
 from quantum_control.core.errors import ConfigError, LifecycleError
 from quantum_control.resources.limiter import AsyncLimiter
@@ -282,3 +283,14 @@ def test_a_limit_is_a_positive_integer(limit: Any) -> None:
 
 def test_it_is_a_resizable_pool() -> None:
     assert isinstance(AsyncLimiter(1), ResizablePool)
+
+
+def test_a_forked_child_goes_on_with_it_whatever_its_parents_controller_was_doing() -> None:
+    limiter = AsyncLimiter(2)
+
+    async def use() -> None:
+        async with limiter:
+            assert limiter.reading().busy == 1
+
+    with held(limiter._lock):
+        assert in_child(lambda: asyncio.run(use())) == 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from forked import held, in_child
 
 pytest.importorskip("psycopg", reason="pip install 'quantum-control[postgres]'")
 
@@ -268,3 +269,14 @@ def test_a_copy_in_a_forked_process_gives_nothing_back(bouncer, steered, monkeyp
             resource.release()
         assert bouncer.size == 7
     assert bouncer.size == 20
+
+
+def test_a_session_of_the_parent_outlives_a_forked_child_that_has_closed_it(dsn):
+    session = Session(dsn)
+    assert session.query("SHOW CONFIG")
+    with held(session._turn):
+        assert in_child(session.close) == 0
+    opened = session._connection
+    assert session.query("SHOW CONFIG")
+    assert session._connection is opened
+    session.close()

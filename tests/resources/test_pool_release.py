@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+from forked import in_child
 
 pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
 pytest.importorskip("redis", reason="pip install 'quantum-control[redis]'")
@@ -250,3 +251,23 @@ def test_threads_that_find_a_new_pool_at_once_take_it_over_once(monkeypatch):
         assert adopted.pool is made.pool
         resource.apply_control(7)
         assert made.pool._max_overflow == 2
+
+
+def test_a_forked_child_that_lets_go_of_a_pool_closes_no_connection_of_its_parent():
+    pool, _, _ = psycopg_pool(ConnectionPool)
+    resource = ConnectionPoolResource(pool)
+    wires = [Wire() for _ in range(6)]
+    for each in wires:
+        each.connect()
+        each.close = each.disconnect
+    pool._pool.extend(wires)
+    pool._nconns = 6
+
+    def child():
+        resource.release()
+        assert pool.max_size == 4
+        assert Wire.opened == 6
+
+    assert in_child(child) == 0
+    resource.release()
+    assert Wire.opened == 4

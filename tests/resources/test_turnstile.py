@@ -7,6 +7,7 @@ import random
 import threading
 
 import pytest
+from forked import held, in_child
 
 from quantum_control.bench.server_process import wait_until
 from quantum_control.resources.turnstile import LineFullError, NoPlaceError, Turnstile
@@ -225,4 +226,26 @@ def test_who_waits_in_a_closed_event_loop_is_passed_over():
     loop.close()
     gate.end(began)
     visit(gate)
+    assert reading(gate).completed == 2
+
+
+def test_in_a_forked_child_nobody_is_inside_or_in_line():
+    gate = Turnstile(1)
+    began = gate.begin(gate.enter())
+    other = threading.Thread(target=visit, args=(gate,))
+    other.start()
+    in_line(gate, 1)
+
+    def child():
+        visit(gate)
+        gate.end(began)  # of the thread that has forked: it counts no more
+        now = reading(gate)
+        assert (now.busy, now.waiting) == (0, 0)
+        visit(gate)
+
+    with held(gate._lock):
+        code = in_child(child)
+    gate.end(began)
+    other.join(20.0)
+    assert code == 0
     assert reading(gate).completed == 2
