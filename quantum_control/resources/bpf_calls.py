@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from quantum_control.core.errors import ActuatorError, SensorError
+from quantum_control.core.forked import forget_in_child
 from quantum_control.resources.bpf_object import INSTRUCTION, BpfObject, MapDefinition
 
 NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
@@ -33,7 +34,8 @@ class SockOpsProgram:
     """A sock_ops program that is loaded, and attached to a cgroup, while this object is open.
 
     The kernel detaches it when the last file descriptor of the link is gone: with
-    `close()`, or with this process, however that ends. Nothing is pinned.
+    `close()`, or with this process, however that ends. Nothing is pinned. A forked child
+    lets go of it at once.
 
     Parameters
     ----------
@@ -70,6 +72,7 @@ class SockOpsProgram:
             opened.callback(os.close, link)
             self._own = attached(self._cgroup) - others
             self._opened = opened.pop_all()
+            forget_in_child(self)
 
     def write(self, name: str, value: bytes) -> None:
         """Set the only entry of an array.
@@ -113,6 +116,10 @@ class SockOpsProgram:
     def close(self) -> None:
         """Detach the program, and let go of all that belongs to it."""
         self._opened.close()
+
+    def forget(self) -> None:
+        """Close a forked child's descriptors: the program is attached no longer than its parent wants it."""
+        self.close()
 
     def __enter__(self) -> Self:
         return self
