@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from quantum_control.core.errors import ConfigError
 
@@ -77,8 +79,16 @@ def start_java(timeout: float) -> None:
                 *(f"-D{name}={value}" for name, value in properties.items()),
                 convertStrings=True,
             )
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=_leave_at_exit)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"no JVM can be started in this process, which JMX needs ({error}); install a Java runtime"
                 " (openjdk-17-jre-headless) or set JAVA_HOME"
             ) from error
+
+
+def _leave_at_exit() -> None:
+    """Let a forked child end without an end of Java, which would wait for threads that are not there."""
+    config: Any = import_module("jpype.config")
+    config.onexit = False

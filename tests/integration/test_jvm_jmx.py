@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -234,3 +235,21 @@ def test_a_registry_without_tls_is_told_to_have_it():
         JvmHeap(metric_source=f"jmx://127.0.0.1:{port}?tls=true")
     assert "no TLS was agreed on" in str(refusal.value)
     assert "jmxremote.registry.ssl=true" in str(refusal.value)
+
+
+FORKING = """
+import os, signal, sys
+from quantum_control.sources.own_java import start_java
+
+start_java(3.0)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    sys.exit(7)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_of_a_process_that_speaks_jmx_comes_to_its_end():
+    ended = subprocess.run([sys.executable, "-c", FORKING], timeout=100, check=False)  # noqa: S603 - our own
+    assert ended.returncode == 7
