@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from quantum_control.core.errors import ConfigError
+from quantum_control.core.forked import forget_in_child
 from quantum_control.core.loopback import is_loopback
 from quantum_control.core.secret import Secret
 from quantum_control.monitoring.listener import Listener
@@ -123,6 +124,7 @@ class PageServer:
         self._meant = _meant_for(address)
         self._pages: dict[str, Maker] = {}
         self._thread: threading.Thread | None = None
+        forget_in_child(self)
 
     def add(self, path: str, make: Maker) -> None:
         """Answer to `path` with what `make` returns for the query; may be called at any time."""
@@ -186,6 +188,11 @@ class PageServer:
         if thread is not None:
             self._server.end()
             thread.join()
+        self._server.server_close()
+
+    def forget(self) -> None:
+        """Let go of the port in a forked child, where nobody answers: it is the parent's alone."""
+        self._thread = None
         self._server.server_close()
 
 

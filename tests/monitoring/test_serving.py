@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+from forked import in_child
 
 from quantum_control.monitoring import listener
 from quantum_control.monitoring.serving import Answer, PageServer
@@ -117,3 +118,12 @@ def test_a_connection_that_cannot_be_taken_does_not_make_it_spin(server, monkeyp
 def test_it_ends_without_having_been_started():
     PageServer("127.0.0.1", 0).close()
     assert not serving_threads()
+
+
+def test_a_forked_child_leaves_the_port_to_its_parent(server):
+    def child():
+        assert server._server.fileno() == -1
+        server.close()
+
+    assert in_child(child) == 0
+    assert asked(server) == b"here"
