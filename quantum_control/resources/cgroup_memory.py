@@ -107,6 +107,7 @@ class CgroupMemory(Resource):
         self._floor = 0
         self._reading: MemoryReading | None = None
         self._taken = 0  # bytes taken since the last measurement
+        self._process = os.getpid()  # that has set the limit last, or made this
         self._pressure.read()  # where there is none, nothing is to begin
 
     # ---- measuring --------------------------------------------------------------------------------
@@ -202,6 +203,7 @@ class CgroupMemory(Resource):
 
     def _bound(self) -> None:
         """Go as far down to the size as may be in this interval."""
+        self._process = os.getpid()
         usage = self._files.usage()
         # Where more is used than the limit found allows, none above that is set either.
         target = min(max(self._size, self._floor, usage - self._need.take), self._found) // PAGE * PAGE
@@ -256,7 +258,12 @@ class CgroupMemory(Resource):
             self._size = self._found = self._most()
 
     def release(self) -> None:
-        """Put the setting found back, if the group is still there; one that somebody else has set stays."""
+        """Put the setting found back, if the group is still there; one that somebody else has set stays.
+
+        In a forked child that has set nothing nothing is done.
+        """
+        if os.getpid() != self._process:
+            return
         with suppress(SensorError):
             self._notice_others()
             self._set_back()

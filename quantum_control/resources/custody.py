@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 
 from quantum_control.core.errors import ActuatorError
@@ -18,7 +19,8 @@ class Custody:
     (somebody keeps it out), or its weight is no longer the one ordered last:
     somebody else has changed it. Then it is left alone, also by `give_back`,
     until its weight is again the one ordered last, or the balancer has been
-    restarted and with it all weights set while it ran.
+    restarted and with it all weights set while it ran. What a process has ordered
+    it gives back itself, and not its copy in a forked child.
     """
 
     def __init__(self, balancer: Balancer) -> None:
@@ -33,6 +35,7 @@ class Custody:
         """Back ends that we have added."""
         self._attempted: dict[str, int] = {}  # orders of which it is not known whether they got there
         self._run = ""
+        self._process = os.getpid()  # that ordered last, or made this
 
     def notice(self, reading: Reading) -> None:
         """Compare what is in force with what was ordered."""
@@ -61,6 +64,7 @@ class Custody:
         ActuatorError
             The balancer did not take them; it was left as it was, or the message says how not.
         """
+        self._process = os.getpid()
         self._attempted = dict(weights)
         self.balancer.write(weights)
         self._attempted = {}
@@ -75,6 +79,7 @@ class Custody:
             The balancer did not take it, or not whole: what is there of it is taken out like any other.
         """
         name = self.balancer.name_of(address)
+        self._process = os.getpid()
         # Before the order: what becomes of one that fails is known at the next reading only.
         self.original[name] = self.ordered[name] = 0
         self.added.add(name)
@@ -106,6 +111,8 @@ class Custody:
         ActuatorError
             The balancer did not take them, or requests hold on to what was added.
         """
+        if os.getpid() != self._process:  # a forked child's copy: its parent steers on
+            return
         if not self.added and not self._attempted and self.ordered == self.original:
             return
         self.notice(self.balancer.read_weights())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -125,7 +124,7 @@ class LoadBalancerResource(Resource):
         self._metrics: dict[str, float] = {}
         self._taken: dict[str, object] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
-        weakref.finalize(self, _give_back_quietly, self._custody, os.getpid())
+        weakref.finalize(self, _give_back_quietly, self._custody)
 
     @classmethod
     def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> LeftBehind:
@@ -224,7 +223,8 @@ class LoadBalancerResource(Resource):
     def release(self) -> None:
         """Put every weight back as it was found, and take out what was added; for after `stop()`.
 
-        What somebody else has changed meanwhile is left as they have set it.
+        What somebody else has changed meanwhile is left as they have set it. In
+        a forked child that has ordered nothing nothing is done.
 
         Raises
         ------
@@ -302,9 +302,7 @@ class LoadBalancerResource(Resource):
         return f"<LoadBalancerResource: {self._size} back ends of {self._balancer!r}>"
 
 
-def _give_back_quietly(custody: Custody, process: int) -> None:
-    if os.getpid() != process:  # a forked child ends, and its parent steers on
-        return
+def _give_back_quietly(custody: Custody) -> None:
     try:
         custody.give_back()
     except QuantumControlError as error:

@@ -69,7 +69,7 @@ class PgbouncerPool:
         self._clock = clock
         # Sizes that may be in force by orders from here; who only looks takes nothing away.
         self._ours: set[int] = set()
-        self._process = os.getpid()
+        self._process = os.getpid()  # that ordered last, or made this
         self._turn = (
             threading.Lock()
         )  # held while the size is changed, since `end` comes on a thread of its own
@@ -144,6 +144,7 @@ class PgbouncerPool:
         with self._turn:
             if self._ended:
                 raise ActuatorError(f"PgBouncer's pool size is not set to {size}: this process ends")
+            self._process = os.getpid()
             self._ours.add(int(size))
             self._stubborn, self._reconnected = 0, False
             self._size.write(int(size))
@@ -167,7 +168,8 @@ class PgbouncerPool:
     def release(self) -> None:
         """Restore the size found, unless somebody else has set another, and end the session.
 
-        May be called any number of times. A copy in a forked process does nothing.
+        May be called any number of times. In a forked child that has ordered nothing
+        nothing is done.
 
         Raises
         ------

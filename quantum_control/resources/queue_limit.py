@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -117,6 +118,7 @@ class QueueLimit(Resource):
         self._custody = SettingCustody(what, limit, hands_off, clock)
         self._found = self._custody.original = site.born or limit
         self._changed = False  # whether a limit was set here
+        self._process = os.getpid()  # that set one last, or made this
         self._drain = Drain(target_seconds, float(grain))
 
     def measure_state(self) -> ResourceState:
@@ -173,6 +175,7 @@ class QueueLimit(Resource):
         back = new_size == custody.original or (custody.theirs and new_size == custody.replaced)
         wanted = custody.original if back else self._site.shrunk(qdisc, limit, new_size)
         if wanted != limit:
+            self._process = os.getpid()
             custody.order(wanted, partial(self._site.write, qdisc, limit))
             self._changed = True
 
@@ -231,7 +234,8 @@ class QueueLimit(Resource):
     def release(self) -> None:
         """Take away what `replace` has put there, and close the connection to the kernel.
 
-        If somebody else has set its limit, it stays.
+        If somebody else has set its limit, it stays. So it does in a forked
+        child that has set nothing.
 
         Raises
         ------
@@ -239,7 +243,8 @@ class QueueLimit(Resource):
             The kernel refuses.
         """
         try:
-            self._take_away()
+            if os.getpid() == self._process:
+                self._take_away()
         finally:
             self._site.close()
             if self._counts is not None:

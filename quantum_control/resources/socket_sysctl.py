@@ -220,12 +220,15 @@ class SocketBuffers(Resource):
     def release(self) -> None:
         """Put back all numbers as they were found, except those that somebody else has changed.
 
+        In a forked child that has ordered nothing nothing is done.
+
         Raises
         ------
         ActuatorError
             They were not taken.
         """
-        self.apply_control(self._found)
+        if not self._sysctls.inherited:
+            self.apply_control(self._found)
 
     def _heed(self, low: int) -> None:
         """Follow tcp_mem, which an operator may change at any time."""

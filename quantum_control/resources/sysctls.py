@@ -58,6 +58,12 @@ class Sysctls:
         self.foreign: set[str] = set()
         """Those that somebody else has changed."""
         self._ordered = dict(self.found)
+        self._process = os.getpid()  # that ordered last, or made this
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy by which nothing was ordered there: its parent steers on."""
+        return os.getpid() != self._process
 
     def inside(self, call: Callable[[], T]) -> T:
         """What `call` returns in the namespace.
@@ -124,6 +130,7 @@ class Sysctls:
             The privilege is missing, the kernel refuses a number, or the
             namespace is gone. Those set before were put back.
         """
+        self._process = os.getpid()
         try:
             self.inside(lambda: self._order(wanted))
         except SensorError as error:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from core.doubles import Clock
+from forked import in_child
 
 from quantum_control import QuantumController
 from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SafetyError, SensorError
@@ -309,3 +310,19 @@ def test_its_figures_are_told(files):
     steps(2)
     assert resource.get_metrics()["usage_bytes"] == 200 * MIB
     assert resource.get_metrics()["stalled_ratio"] == 0.0
+
+
+def test_a_forked_child_puts_back_what_it_has_set_itself_alone(files):
+    resource, _, steps = steered(files)
+    steps(40)
+    high = files.high
+
+    def child():
+        resource.release()
+        assert files.high == high
+        resource.measure_state()
+        resource.apply_control(int(high) - MIB)
+        resource.release()
+
+    assert in_child(child) == 0
+    assert files.high == "max" != high

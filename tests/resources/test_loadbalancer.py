@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 
 import pytest
+from forked import in_child
 from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer, run
 
 from quantum_control.core.ejection import Standing
@@ -169,15 +169,25 @@ def test_a_forgotten_resource_puts_every_weight_back_when_it_is_collected(balanc
     assert set(balancer.weights.values()) == {100}
 
 
-def test_its_copy_in_a_forked_process_leaves_the_weights_alone(balancer, clock, monkeypatch):
-    resource = LoadBalancerResource(balancer=balancer, clock=clock)
-    run(resource, balancer, clock)
+def test_a_forked_child_gives_back_what_it_has_ordered_itself_alone(balancer, clock):
+    kept = [LoadBalancerResource(balancer=balancer, clock=clock)]
+    run(kept[0], balancer, clock)
     before = balancer.weights
-    here = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: here + 1)
-    del resource
-    gc.collect()
-    assert balancer.weights == before != dict.fromkeys(before, 100)
+
+    def child():
+        kept[0].release()
+        assert balancer.weights == before != dict.fromkeys(before, 100)
+        run(kept[0], balancer, clock)
+        kept[0].release()
+        assert balancer.weights == dict.fromkeys(before, 100)
+
+    def forgetting():
+        kept.clear()
+        gc.collect()
+        assert balancer.weights == before
+
+    assert in_child(child) == 0
+    assert in_child(forgetting) == 0
 
 
 def test_steering_starts_afresh_after_release(resource, balancer, clock):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import os
 import subprocess
 import sys
 
@@ -261,14 +260,23 @@ def test_a_process_that_ends_while_it_steers_gives_the_size_back(bouncer, dsn):
     assert bouncer.size == 20
 
 
-def test_a_copy_in_a_forked_process_gives_nothing_back(bouncer, steered, monkeypatch):
+def test_a_forked_child_gives_back_what_it_has_ordered_itself_alone(bouncer, steered):
     with steered() as resource:
         resource.apply_control(7)
-        with monkeypatch.context() as child:
-            child.setattr(os, "getpid", lambda: -1)
+
+        def child():
+            asked = list(bouncer.asked)
             resource.release()
+            assert bouncer.asked == asked
+
+        def taking_over():
+            resource.apply_control(8)
+            resource.release()
+
+        assert in_child(child) == 0
         assert bouncer.size == 7
-    assert bouncer.size == 20
+        assert in_child(taking_over) == 0
+        assert bouncer.size == 20
 
 
 def test_a_session_of_the_parent_outlives_a_forked_child_that_has_closed_it(dsn):

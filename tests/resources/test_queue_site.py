@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+from forked import in_child
 
 from quantum_control.core.errors import ActuatorError
 from quantum_control.resources import queue_site
@@ -74,3 +75,20 @@ def test_a_target_that_is_not_taken_is_put_back_to_the_unit_too(kernel):
     assert kernel.target == 4999
     queue.apply_control(20_000)
     assert queue.get_metrics()["set_by_hand"] == 0.0
+
+
+def test_a_forked_child_takes_nothing_away_that_its_parent_has_put_there(kernel, monkeypatch):
+    queue = QueueLimit("eth9")
+    taken_away = []
+    monkeypatch.setattr(queue, "_take_away", lambda: taken_away.append(True))
+
+    def child():
+        queue.release()
+        assert taken_away == []
+        queue.apply_control(9000)
+        queue.release()
+        assert taken_away == [True]
+
+    assert in_child(child) == 0
+    queue.release()
+    assert taken_away == [True]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from forked import in_child
 from resources.idle_connection import IDLE
 
 from quantum_control import QuantumController
@@ -367,3 +368,17 @@ def test_a_file_that_is_no_tcp_buffer_is_told(site):
     (site.root / "ipv4/tcp_rmem").write_text("12")
     with pytest.raises(SensorError, match="not the three numbers"):
         site.resource()
+
+
+def test_a_forked_child_puts_back_what_it_has_set_itself_alone(site):
+    resource = site.resource()
+    resource.apply_control(7_000_000)
+
+    def child():
+        resource.release()
+        assert site.numbers("ipv4/tcp_rmem")[2] == 7_000_000
+        resource.apply_control(8_000_000)
+        resource.release()
+
+    assert in_child(child) == 0
+    assert site.numbers("ipv4/tcp_rmem")[2] == 6_000_000
