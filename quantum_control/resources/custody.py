@@ -56,6 +56,13 @@ class Custody:
         """Whether the weight of this back end is in our care."""
         return name in self.original and name not in self.foreign
 
+    def whose(self, name: str) -> str:
+        """Say why the weight of a back end that was found is not in our care; nothing if it is."""
+        if name not in self.original:
+            return f"{name} is not there any more"
+        weight = self.foreign.get(name)
+        return "" if weight is None else f"{name} is left at the weight {weight}, which somebody else has set"
+
     def order(self, weights: Mapping[str, int]) -> None:
         """Set weights of back ends in our care.
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from quantum_control.core.ejection import MAX_OUT, Ejection
-from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError
+from quantum_control.core.errors import ConfigError, QuantumControlError
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.shares import Share, Shares
 from quantum_control.resources.balancer import Balancer, open_balancer
@@ -89,10 +89,10 @@ class LoadBalancerResource(Resource):
         self._max_out = max_out
         self._clock = clock
         self._custody = Custody(self._balancer)
-        self._roster = Roster(self._custody, spares, steer_weights)
         self._time = clock()
         self._last = self._balancer.read()
         self._custody.notice(self._last)
+        self._roster = Roster(self._custody, spares, steer_weights)
         members = self._roster.members()
         found = len(members)
         if not found:
@@ -168,7 +168,9 @@ class LoadBalancerResource(Resource):
     def apply_control(self, new_size: int) -> None:
         """Use `new_size` back ends: the fastest, spares last; those that leave are drained first.
 
-        What somebody else has changed since the last measurement is noticed before.
+        What somebody else has changed since the last measurement is noticed before. Of
+        as many as were found all that are still there and in our care are used, those
+        that join with their weights as found; the log names the others.
 
         Raises
         ------
@@ -177,21 +179,12 @@ class LoadBalancerResource(Resource):
         SensorError
             The balancer cannot be read; the set is as it was.
         ActuatorError
-            There are no more, or the balancer refused; the set is as it was.
+            There are no more, nor were there, or the balancer refused; the set is as it was.
         """
         positive_int("new_size", new_size)
         reading = self._balancer.read()
         self._custody.notice(reading)
-        short = new_size - len(self._roster.members())
-        if short < 0:
-            self._roster.dismiss(-short, self._plan, self._shares.capacities, reading)
-        elif (available := self._roster.available(reading)) < short:
-            raise ActuatorError(
-                f"{self._balancer!r}: no {new_size} back ends are in our care; there are"
-                f" {len(self._roster.members())} in use, and {available} kept out or spare"
-            )
-        else:
-            self._roster.enlist(short, reading)
+        self._roster.use(new_size, self._plan, self._shares.capacities, reading)
         self._size = new_size
 
     def get_metrics(self) -> dict[str, float]:

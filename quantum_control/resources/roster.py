@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from math import isnan
 from statistics import median_high
 
 from quantum_control.core.ejection import HOLD, LONGEST_HOLD, Standing
+from quantum_control.core.errors import ActuatorError
 from quantum_control.core.shares import RAMP, Share
 from quantum_control.resources.balancer import FULL_WEIGHT, Reading
 from quantum_control.resources.custody import Custody
+
+_log = logging.getLogger("quantum_control")
 
 LEAST = (Standing.TRIAL, Standing.DOWN)
 """Who has the weight 1 at least: one on trial, and one that is to start low when it is up again."""
@@ -25,7 +29,7 @@ class Roster:
     Parameters
     ----------
     custody
-        Whose weights are whose.
+        Whose weights are whose; those in its care by now are the ones found.
     spares
         Addresses that may be added.
     steer_weights
@@ -42,6 +46,7 @@ class Roster:
         self._addresses: dict[str, str] = {}  # of what was added
         self._hold = HOLD  # intervals from one change of places to the next
         self._since = LONGEST_HOLD  # intervals since the last
+        self._found = self.members()
 
     def members(self) -> list[str]:
         """Back ends in our care and in use."""
@@ -69,20 +74,54 @@ class Roster:
         if any(abs(new - ordered[name]) > band * max(new, ordered[name]) for name, new in changed.items()):
             self._order(changed)
 
-    def available(self, reading: Reading) -> int:
-        """How many back ends `enlist` could take into use."""
-        return len(self._waiting(reading)) + len(self._free())
+    def use(
+        self, size: int, plan: Mapping[str, Share], capacities: Mapping[str, float], reading: Reading
+    ) -> None:
+        """Have `size` back ends in use.
 
-    def enlist(self, count: int, reading: Reading) -> None:
+        Of as many as were found, those that are there are taken: somebody else may
+        have taken others away since, which the log then names.
+
+        Raises
+        ------
+        ActuatorError
+            There are not so many, nor were there; or the balancer refused.
+        """
+        members = self.members()
+        short = size - len(members)
+        available = len(self._waiting(reading)) + len(self._free())
+        if short < 0:
+            self.dismiss(-short, plan, capacities, reading)
+        elif short <= available:
+            self.enlist(short, reading)
+        elif size > len(self._found):
+            raise ActuatorError(
+                f"{self._custody.balancer!r}: no {size} back ends are in our care; there are"
+                f" {len(members)} in use, and {available} kept out or spare"
+            )
+        else:
+            # The number found is what is ordered last, when nobody is to raise a weight any more.
+            self.enlist(available, reading, 1.0)
+            _log.warning(
+                "%r: %d back ends were to be in use, as found, and %d are: %s",
+                self._custody.balancer,
+                size,
+                len(members) + available,
+                ", ".join(filter(None, map(self._custody.whose, self._found))),
+            )
+
+    def enlist(self, count: int, reading: Reading, part: float | None = None) -> None:
         """Take up to `count` more back ends into use, those kept out first, then spares.
 
-        Of those kept out the usable come first.
+        Of those kept out the usable come first. Each begins with `part` of its weight as
+        found; by default with what leaves room to be raised.
 
         Raises
         ------
         ActuatorError
             The balancer refused.
         """
+        part = self._joining if part is None else part
         typical = median_high([self._custody.ordered[name] for name in self.members()] or [FULL_WEIGHT])
         joining = self._waiting(reading)[:count]
         for address in self._free()[: max(0, count - len(joining))]:
@@ -92,10 +131,7 @@ class Roster:
             joining.append(self._custody.add(address))
         if joining:
             self._order(
-                {
-                    name: max(1, round(self._joining * (self._custody.original[name] or typical)))
-                    for name in joining
-                }
+                {name: max(1, round(part * (self._custody.original[name] or typical))) for name in joining}
             )
             self._idle.difference_update(joining)
 

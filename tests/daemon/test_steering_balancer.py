@@ -26,22 +26,43 @@ def balancer():
 
 
 @pytest.fixture
-def steering(tmp_path, monkeypatch, balancer, clock):
-    def resource(url):
-        return LoadBalancerResource(balancer=balancer, clock=clock)
-
-    monkeypatch.setattr(module, "resource_type", lambda kind: resource)
-    journal, audit = Journal(tmp_path / "journal.db"), AuditLog(tmp_path, 65_536, 2)
-    section = ResourceSection(kind="loadbalancer", mode=Mode.ACTIVE, options={"url": "fake"})
-    yield Steering("web", section, Surroundings(journal, audit, {}, tmp_path, tmp_path), clock)
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.db")
+    yield journal
     assert journal.originals() == []
-    audit.close()
     journal.close()
 
 
-def steps(steering, balancer, clock, count):
+@pytest.fixture
+def steered(tmp_path, monkeypatch, journal, balancer, clock):
+    """Steers the balancer with these options beside its URL."""
+    audit = AuditLog(tmp_path, 65_536, 2)
+
+    def resource(url, **options):
+        return LoadBalancerResource(balancer=balancer, clock=clock, **options)
+
+    def steering(**options):
+        section = ResourceSection(kind="loadbalancer", mode=Mode.ACTIVE, options={"url": "fake"} | options)
+        return Steering("web", section, Surroundings(journal, audit, {}, tmp_path, tmp_path), clock)
+
+    monkeypatch.setattr(module, "resource_type", lambda kind: resource)
+    yield steering
+    audit.close()
+
+
+@pytest.fixture
+def steering(steered):
+    return steered()
+
+
+@pytest.fixture
+def elastic(steered):
+    return steered(min_backends=1)
+
+
+def steps(steering, balancer, clock, count, rate=250.0):
     for _ in range(count):
-        balancer.serve(250.0)
+        balancer.serve(rate)
         clock.now += 1.0
         steering.step()
 
@@ -75,6 +96,17 @@ def test_another_mode_leaves_what_was_set_by_hand(steering, balancer, clock):
     assert balancer.weights == BY_HAND
     steering.end()
     assert balancer.weights == BY_HAND
+
+
+def test_a_roll_back_comes_off_where_somebody_has_removed_a_back_end(elastic, balancer, clock):
+    steps(elastic, balancer, clock, 80, rate=60.0)
+    assert sum(weight > 0 for weight in balancer.weights.values()) == 1
+    del balancer.back_ends["a"]
+    elastic.ask_roll_back()
+    steps(elastic, balancer, clock, 3)
+    assert elastic.unreturned == ""
+    assert balancer.weights == {"b": 100, "c": 100, "d": 100}
+    elastic.end()
 
 
 def test_a_roll_back_leaves_what_was_set_by_hand_also_where_steering_goes_on(steering, balancer, clock):

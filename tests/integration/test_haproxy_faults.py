@@ -84,6 +84,22 @@ def test_a_change_of_places_ends_no_maintenance(haproxy, by_hand):
     assert weights(open_balancer(haproxy.url)) == FOUND
 
 
+def test_of_the_number_found_those_that_are_still_there_are_put_back(haproxy, by_hand, caplog):
+    with LoadBalancerResource(haproxy.url, min_backends=1) as resource:
+        resource.apply_control(2)
+        in_force = weights(open_balancer(haproxy.url))
+        gone, theirs, *_ = (name for name, weight in in_force.items() if not weight)
+        by_hand(f"set server app/{gone} state maint; del server app/{gone}")
+        by_hand(f"set server app/{theirs} state ready; set server app/{theirs} weight 7")
+        resource.apply_control(6)  # as controller.stop() orders it
+        left = {name: weight for name, weight in FOUND.items() if name != gone} | {theirs: 7}
+        assert weights(open_balancer(haproxy.url)) == left
+        assert "6 back ends were to be in use, as found, and 4 are" in caplog.text
+        assert f"{gone} is not there any more" in caplog.text
+        assert f"{theirs} is left at the weight 7, which somebody else has set" in caplog.text
+    assert weights(open_balancer(haproxy.url)) == left
+
+
 def test_whichever_stall_the_last_one_stays(servers, haproxy):
     resource = LoadBalancerResource(haproxy.url, max_out=1.0)
     balancer = open_balancer(haproxy.url)

@@ -131,6 +131,49 @@ def test_more_than_there_are_is_refused_and_nothing_changes(resource, balancer):
     assert balancer.writes == []
 
 
+@pytest.mark.parametrize(
+    ("hand", "told"),
+    [
+        (None, "a is not there any more"),
+        ({"weight": 77}, "a is left at the weight 77, which somebody else has set"),
+    ],
+)
+def test_the_end_puts_back_what_is_still_there_with_its_weight_and_names_the_rest(
+    balancer, clock, caplog, hand, told
+):
+    resource = LoadBalancerResource(balancer=balancer, clock=clock, min_backends=1)
+    controller = QuantumController(resource, clock=clock)
+    for _ in range(60):
+        balancer.serve(60.0)
+        clock.now += 1.0
+        controller.optimize()
+    assert in_use(balancer) == ["d"]
+    if hand is None:
+        del balancer.back_ends["a"]
+    else:
+        balancer.set("a", **hand)
+    controller.stop()
+    assert (balancer.weights["b"], balancer.weights["c"]) == (100, 100)
+    assert balancer.weights["d"] > 0
+    assert f"4 back ends were to be in use, as found, and 3 are: {told}" in caplog.text
+    resource.release()
+    theirs = {} if hand is None else {"a": 77}
+    assert balancer.weights == {"b": 100, "c": 100, "d": 100} | theirs
+
+
+def test_one_that_is_down_or_ejected_is_put_back_like_the_others(elastic, balancer, clock, caplog):
+    run(elastic, balancer, clock, 10)
+    balancer.serve(250.0)
+    balancer.set("d", failed=balancer.back_ends["d"].ended)
+    balancer.set("a", up=False)
+    clock.now += 1.0
+    elastic.measure_state()
+    elastic.apply_control(1)
+    elastic.apply_control(4)
+    assert len(in_use(balancer)) == 4
+    assert "were to be in use" not in caplog.text
+
+
 def test_one_that_is_removed_by_somebody_else_is_replaced_by_a_spare(elastic, balancer, clock):
     run(elastic, balancer, clock, 10)
     del balancer.back_ends["d"]
