@@ -139,6 +139,25 @@ class Journal:
                 " it is left as it is"
             ) from error
 
+    def renew(self, original: Original) -> None:
+        """Write the snapshot of an original that is kept down anew, and return when it is on disk.
+
+        Raises
+        ------
+        ActuatorError
+            It could not be written: what was found since the last must not be changed.
+        """
+        try:
+            with self._transaction(SYNCED) as base:
+                base.execute(
+                    "UPDATE originals SET snapshot = ? WHERE key = ?", (_snapshot(original), original.key)
+                )
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise ActuatorError(
+                f"what was found since of {original.name} could not be written to {self}: {error};"
+                " it is left as it is"
+            ) from error
+
     def ours(self, key: str, sizes: tuple[int, int]) -> None:
         """Note the range of sizes that are ours, before one beyond it is ordered.
 
@@ -237,13 +256,16 @@ class Journal:
 
 def _row(original: Original) -> tuple[Any, ...]:
     writer = original.writer
-    snapshot = None if original.snapshot is None else json.dumps(dict(original.snapshot))
     ours = json.dumps(original.ours)
     return (
         *(original.key, original.name, original.kind, json.dumps(dict(original.options))),
-        *(original.size, snapshot, original.outlives_boot, ours),
+        *(original.size, _snapshot(original), original.outlives_boot, ours),
         *(writer.pid, writer.started, writer.boot, original.taken),
     )
+
+
+def _snapshot(original: Original) -> str | None:
+    return None if original.snapshot is None else json.dumps(dict(original.snapshot))
 
 
 def _original(row: tuple[Any, ...]) -> Original:

@@ -33,6 +33,9 @@ class Journalled(Resource):
         If it has `found_anew`, how often it has come upon another setting that is
         to be put back (as of a JVM that was started anew), that is written down
         before the next change.
+        If it has `found_more`, how often it has come upon more that is to be put
+        back (as of a back end that joins a balancer) while orders are in force, the
+        snapshot is written down anew before it is called again.
     journal
         Where to.
     name, kind, options
@@ -57,6 +60,7 @@ class Journalled(Resource):
         self._original = Original(name, kind, options, 0, Writer.this(), outlives_boot=outlives)
         self._kept = False
         self._found_anew = 0  # of the resource, when the original was found
+        self._found_more = 0  # of the resource, when the snapshot was taken
         self._held = False  # whether measuring would steer, if it were not for `hold`
         self._seen = nan  # size in force, as it was measured or ordered last
         self._now = now
@@ -74,6 +78,7 @@ class Journalled(Resource):
         ActuatorError, SafetyError
             As `apply_control`, where measuring itself steers (a load balancer's weights).
         """
+        self._keep_more()
         if not self._original.size and getattr(self.resource, "steers_while_measuring", False):
             return self._look_first()
         state = self.resource.measure_state()
@@ -97,8 +102,13 @@ class Journalled(Resource):
         original = self._original
         if not self._kept and new_size != original.size:
             self._keep()
-        if new_size != original.size:  # the way back must be open even if the disk is full
-            self._note(new_size)
+        try:
+            self._keep_more()
+            if new_size != original.size:
+                self._note(new_size)
+        except ActuatorError:
+            if new_size != original.size:  # the way back must be open even if the disk is full
+                raise
         self.resource.apply_control(new_size)
         self._seen = float(new_size)
 
@@ -213,7 +223,16 @@ class Journalled(Resource):
             resource.steers_while_measuring = True
         return state
 
+    def _keep_more(self) -> None:
+        """Write the snapshot down anew where the resource has found more, and changed none of that yet."""
+        found_more = getattr(self.resource, "found_more", 0)
+        if self._kept and found_more != self._found_more:
+            self._original = replace(self._original, snapshot=snapshot(self.resource))
+            self._journal.renew(self._original)
+            self._found_more = found_more
+
     def _keep(self) -> None:
+        self._found_more = getattr(self.resource, "found_more", 0)
         self._original = replace(self._original, snapshot=snapshot(self.resource))
         self._journal.keep(self._original)
         self._kept = True

@@ -88,8 +88,10 @@ def recover(
             if isinstance(gone, GoneError):
                 return _struck(journal, original, Fate.GONE, str(gone))
         return Recovery(original.name, Fate.FAILED, f"{type(error).__name__}: {error}")
-    what = "size" if original.snapshot is None else "the whole setting; size"
-    return _struck(journal, original, Fate.RESTORED, f"{what} {found:g} -> {original.size}")
+    detail = f"size {found:g} -> {original.size}"
+    if original.snapshot is not None:
+        detail = f"the whole setting; {detail}" if found == found else "the whole setting"
+    return _struck(journal, original, Fate.RESTORED, detail)
 
 
 def _struck(journal: Journal, original: Original, fate: Fate, detail: str) -> Recovery:

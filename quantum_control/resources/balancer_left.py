@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any
 
 from quantum_control.core.errors import SafetyError
@@ -15,27 +16,24 @@ class LeftBehind(Resource):
     """A load balancer of which a snapshot is to be put back, and nothing else done.
 
     The weights that are left say nothing of who has set them: those that rested,
-    or were out as sick, are 0, and there may be none above it. So the size is
-    the number of back ends that the snapshot holds, in use or not.
+    or were out as sick, are 0, and there may be none above it. So there is no
+    size that could be somebody else's.
 
     Parameters
     ----------
     balancer
         The balancer.
-    snapshot
-        As `LoadBalancerResource.snapshot` has given it.
     """
 
     unit = "back ends"
 
-    def __init__(self, balancer: Balancer, snapshot: Mapping[str, Any]) -> None:
+    def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
-        self._held = float(max(1, len(snapshot["weights"])))
 
     def measure_state(self) -> ResourceState:
         """Look whether the weights can be read; raises `SensorError` if not."""
         self._balancer.read_weights()
-        return ResourceState.from_demand(self._held, size=self._held)
+        return ResourceState(nan)
 
     def apply_control(self, new_size: int) -> None:
         """Refuse: nothing is steered here; raises `SafetyError`."""

@@ -33,12 +33,22 @@ class Custody:
         """Weight of each that somebody else has changed, or keeps in reserve or out of service (0)."""
         self.added: set[str] = set()
         """Back ends that we have added."""
+        self.fresh: set[str] = set()
+        """Those that have come into our care, or were found with another weight, at the last reading. None
+        is ordered a weight before the next, so that what was found of them can be written down before."""
+        self.found_more = 0
+        """How often there were such."""
         self._attempted: dict[str, int] = {}  # orders of which it is not known whether they got there
         self._run = ""
         self._process = os.getpid()  # that ordered last, or made this
 
+    def in_care(self) -> dict[str, int]:
+        """Weight, as found, of each back end in our care but for those that we have added."""
+        return {name: weight for name, weight in self.original.items() if weight and self.own(name)}
+
     def notice(self, reading: Reading) -> None:
         """Compare what is in force with what was ordered."""
+        before = self.in_care()
         if reading.run != self._run:
             if self._run:
                 _log.warning("%r was restarted; going on from the weights that it has now", self.balancer)
@@ -51,17 +61,24 @@ class Custody:
         for name, back_end in reading.back_ends.items():
             self._compare(name, back_end.weight, back_end.spare)
         self._attempted.clear()
+        self.fresh = {name for name, weight in self.in_care().items() if before.get(name) != weight}
+        self.found_more += bool(self.fresh)
 
     def own(self, name: str) -> bool:
         """Whether the weight of this back end is in our care."""
         return name in self.original and name not in self.foreign
 
-    def whose(self, name: str) -> str:
-        """Say why the weight of a back end that was found is not in our care; nothing if it is."""
+    def steerable(self, name: str) -> bool:
+        """Whether this back end may be ordered a weight."""
+        return self.own(name) and name not in self.fresh
+
+    def why_not(self, name: str) -> str:
+        """Say why a back end that was found may not be ordered a weight."""
         if name not in self.original:
             return f"{name} is not there any more"
-        weight = self.foreign.get(name)
-        return "" if weight is None else f"{name} is left at the weight {weight}, which somebody else has set"
+        if self.own(name):
+            return f"{name} was handed over only now"
+        return f"{name} is left at the weight {self.foreign[name]}, which somebody else has set"
 
     def order(self, weights: Mapping[str, int]) -> None:
         """Set weights of back ends in our care.

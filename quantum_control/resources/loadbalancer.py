@@ -127,10 +127,10 @@ class LoadBalancerResource(Resource):
         weakref.finalize(self, _give_back_quietly, self._custody)
 
     @classmethod
-    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> LeftBehind:
+    def again(cls, options: Mapping[str, Any], snapshot: Mapping[str, Any]) -> LeftBehind:  # noqa: ARG003
         """What puts a snapshot back, in another process, whatever weights and bounds there are."""
         balancer = options.get("balancer")
-        return LeftBehind(open_balancer(options["url"]) if balancer is None else balancer, snapshot)
+        return LeftBehind(open_balancer(options["url"]) if balancer is None else balancer)
 
     # ---- the contract ---------------------------------------------------------------------------
 
@@ -230,17 +230,19 @@ class LoadBalancerResource(Resource):
         self._begin_anew()
 
     @property
+    def found_more(self) -> int:
+        """How often there was more for `snapshot()`: back ends come into our care, and not changed yet."""
+        return self._custody.found_more
+
+    @property
     def outlives_boot(self) -> bool:
         """Whether what is set here is there still when this machine has started anew."""
         return self._balancer.outlives_boot
 
     def snapshot(self) -> dict[str, object]:
         """What `restore` needs to put back all that was found, also from another process; JSON."""
-        weights = {
-            name: self._custody.original[name] for name in self._custody.original if self._custody.own(name)
-        }
         taken: dict[str, object] = {
-            "weights": {name: weight for name, weight in weights.items() if weight},
+            "weights": self._custody.in_care(),
             "added": [
                 self._balancer.name_of(address)
                 for address in self._spares

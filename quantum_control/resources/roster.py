@@ -53,6 +53,10 @@ class Roster:
         custody = self._custody
         return [name for name in custody.original if custody.own(name) and name not in self._idle]
 
+    def _settled(self) -> list[str]:
+        """Those of them that may be ordered a weight."""
+        return list(filter(self._custody.steerable, self.members()))
+
     def weigh(self, plan: Mapping[str, Share], capacities: Mapping[str, float]) -> None:
         """Order the weights that the shares mean, unless all changes are within the dead band.
 
@@ -68,7 +72,7 @@ class Roster:
         changed = {
             name: weight
             for name, weight in weights.items()
-            if self._custody.own(name) and weight != ordered[name]
+            if self._custody.steerable(name) and weight != ordered[name]
         }
         band = self._custody.balancer.dead_band
         if any(abs(new - ordered[name]) > band * max(new, ordered[name]) for name, new in changed.items()):
@@ -107,7 +111,7 @@ class Roster:
                 self._custody.balancer,
                 size,
                 len(members) + available,
-                ", ".join(filter(None, map(self._custody.whose, self._found))),
+                ", ".join(map(self._custody.why_not, sorted({*self._found} - {*self.members()}))),
             )
 
     def enlist(self, count: int, reading: Reading, part: float | None = None) -> None:
@@ -149,7 +153,7 @@ class Roster:
         def worth(name: str) -> tuple[bool, bool, float]:
             return _well(name, plan, reading), name not in self._custody.added, capacities.get(name, 0.0)
 
-        leaving = sorted(self.members(), key=worth)[:count]
+        leaving = sorted(self._settled(), key=worth)[:count]
         self._order(dict.fromkeys(leaving, 0))
         self._idle.update(leaving)
 
@@ -176,12 +180,12 @@ class Roster:
             if back_end is not None and back_end.in_flight == 0 and self._custody.remove(name):
                 self._idle.discard(name)
                 self._spares.append(self._addresses.pop(name))
-        members = self.members()
-        well = [name for name in self._idle if self._custody.own(name) and _usable(name, reading)]
+        members, settled = self.members(), self._settled()
+        well = [name for name in self._idle if self._custody.steerable(name) and _usable(name, reading)]
         if len(members) < size:
             self.enlist(size - len(members), reading)
-        elif len(members) > size:
-            self.dismiss(len(members) - size, plan, capacities, reading)
+        elif len(settled) > size:
+            self.dismiss(len(settled) - size, plan, capacities, reading)
         elif well and not any(_well(name, plan, reading) for name in members):
             self._change_places(plan, capacities, reading)
 
@@ -209,7 +213,7 @@ class Roster:
             name
             for name in self._custody.original
             if name in self._idle
-            and self._custody.own(name)
+            and self._custody.steerable(name)
             and (name not in self._custody.added or _usable(name, reading))
         ]
         return sorted(waiting, key=lambda name: not _usable(name, reading))

@@ -1,6 +1,7 @@
 """What is put back is seen to be back, also where measuring steers, as a load balancer sets its weights."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from doubles import Pool
@@ -107,6 +108,60 @@ def test_it_is_put_back_by_the_object_that_took_the_snapshot_which_may_know_of_h
     steered.go_on()
     steered.put_back()
     assert (len(taken), put_back) == (1, taken * 2)
+
+
+class Joined(Balancing):
+    """A balancer that others may join; what has just come it leaves as it is until it is called again."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.joined = []
+        self.found_more = 0
+
+    def join(self, name):
+        self.joined.append(name)
+        self.found_more += 1
+
+    def snapshot(self):
+        return {"weight": 5, "joined": list(self.joined)}
+
+
+@pytest.fixture
+def joined(balancing):
+    return Joined(balancing.path)
+
+
+def test_more_that_is_found_while_its_orders_are_in_force_is_kept_before_it_is_called_again(joined, journal):
+    steered = Journalled(joined, journal, "weights", "balancing", {})
+    steered.measure_state()
+    steered.apply_control(8)
+    (before,) = journal.originals()
+    seen = []
+    measure, apply = joined.measure_state, joined.apply_control
+    joined.measure_state = lambda: seen.append(journal.originals()) or measure()
+    joined.apply_control = lambda size: seen.append(journal.originals()) or apply(size)
+    for name, call in (("a", steered.measure_state), ("b", lambda: steered.apply_control(7))):
+        joined.join(name)
+        call()
+    assert [original.snapshot["joined"] for (original,) in seen] == [["a"], ["a", "b"]]
+    (after,) = journal.originals()
+    assert replace(after, snapshot=before.snapshot) == replace(before, ours=(7, 8))
+    steered.put_back()
+    assert journal.originals() == []
+
+
+def test_where_more_cannot_be_kept_nothing_is_steered_and_the_way_back_stays_open(joined, journal):
+    steered = Journalled(joined, journal, "weights", "balancing", {})
+    steered.measure_state()
+    steered.apply_control(8)
+    joined.join("a")
+    journal.close()
+    for call in (steered.measure_state, lambda: steered.apply_control(9)):
+        with pytest.raises(ActuatorError, match="what was found since of weights could not be written"):
+            call()
+    assert joined.path.read_text(encoding="ascii") == "8"
+    steered.apply_control(5)
+    assert joined.path.read_text(encoding="ascii") == "5"
 
 
 def test_a_hold_where_measuring_does_not_steer_does_nothing(balancing, journal):

@@ -1,14 +1,19 @@
 """A load balancer under the daemon: what an operator sets by hand outlives every way to let go of it."""
 
+from dataclasses import replace
+
 import pytest
 from resources.fake_balancer import CAPACITIES, Clock, FakeBalancer
 
 from quantum_control.config import Mode, ResourceSection
 from quantum_control.core.journal import Journal
+from quantum_control.core.recovery import Fate, recover
+from quantum_control.core.writer import Writer, boot_id
 from quantum_control.daemon import steering as module
 from quantum_control.daemon.audit import AuditLog
 from quantum_control.daemon.steering import Steering
 from quantum_control.daemon.surroundings import Surroundings
+from quantum_control.resources.balancer import BackEnd
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 
 BY_HAND = {"a": 100, "b": 0, "c": 77, "d": 100}
@@ -96,6 +101,22 @@ def test_another_mode_leaves_what_was_set_by_hand(steering, balancer, clock):
     assert balancer.weights == BY_HAND
     steering.end()
     assert balancer.weights == BY_HAND
+
+
+def test_killed_it_has_kept_what_was_found_of_a_back_end_that_came_later(steering, balancer, clock, journal):
+    steps(steering, balancer, clock, 20)
+    balancer.back_ends["e"] = BackEnd(60, 0, 0, 0, 0.0)
+    balancer.capacities["e"] = 100.0
+    steps(steering, balancer, clock, 20)
+    assert balancer.weights["e"] != 60
+    (original,) = journal.originals()
+    killed = replace(original, writer=Writer(1, 999_999_999, boot_id()))
+    outcome = recover(
+        journal, killed, lambda kept: LoadBalancerResource.again({"balancer": balancer}, kept.snapshot)
+    )
+    assert balancer.weights == dict.fromkeys(CAPACITIES, 100) | {"e": 60}
+    assert (outcome.fate, outcome.detail) == (Fate.RESTORED, "the whole setting")
+    steering.end()
 
 
 def test_a_roll_back_comes_off_where_somebody_has_removed_a_back_end(elastic, balancer, clock):

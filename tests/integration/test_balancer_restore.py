@@ -11,6 +11,9 @@ import sys
 import pytest
 from integration.balanced import until, weights
 
+from quantum_control.core.journal import Journal
+from quantum_control.core.recovery import Fate, recover
+from quantum_control.daemon.originals import build
 from quantum_control.resources.balancer import open_balancer
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 
@@ -63,6 +66,48 @@ def test_haproxy_has_its_weights_and_servers_back(haproxy, by_hand):
     columns = [line.split()[3:10] for line in states.splitlines()[2:]]
     now = [line.split()[3:10] for line in by_hand("show servers state app").splitlines()[2:]]
     assert [row[:5] for row in now] == [row[:5] for row in columns]
+
+
+KILLED_LATER = """
+import os, signal, sys
+from quantum_control import LoadBalancerResource
+from quantum_control.core.journal import Journal
+from quantum_control.core.journalled import Journalled
+
+url, path = sys.argv[1:]
+resource = LoadBalancerResource(url)
+steered = Journalled(resource, Journal(path), "web", "loadbalancer", {"url": url})
+steered.measure_state()
+print("begun", flush=True)
+sys.stdin.readline()
+for _ in range(2):
+    steered.measure_state()
+resource._custody.order({"s6": 17})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_haproxy_has_a_server_back_as_found_that_somebody_has_added_later(haproxy, by_hand, tmp_path):
+    path = tmp_path / "journal.db"
+    with subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", KILLED_LATER, haproxy.url, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as steered:
+        assert steered.stdout.readline() == "begun\n"
+        by_hand(f"add server app/s6 {SPARE} weight 50; set server app/s6 state ready")
+        found = weights(open_balancer(haproxy.url))
+        assert found["s6"] == 50
+        steered.communicate("go on\n")
+    assert steered.returncode == -signal.SIGKILL
+    assert weights(open_balancer(haproxy.url))["s6"] == 17
+    journal = Journal(path)
+    (original,) = journal.originals()
+    outcome = recover(journal, original, build)
+    journal.close()
+    assert outcome.fate is Fate.RESTORED, outcome
+    assert weights(open_balancer(haproxy.url)) == found
 
 
 def test_envoy_has_its_endpoint_file_back_to_the_byte(envoy):

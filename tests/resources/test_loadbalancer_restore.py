@@ -12,6 +12,7 @@ from quantum_control.core.journal import Journal, Original
 from quantum_control.core.recovery import Fate, recover
 from quantum_control.core.writer import Writer, boot_id
 from quantum_control.daemon.originals import build
+from quantum_control.resources.balancer import BackEnd
 from quantum_control.resources.loadbalancer import LoadBalancerResource
 
 FOUND = dict.fromkeys(CAPACITIES, 100)
@@ -74,6 +75,95 @@ def test_the_journal_puts_back_also_where_back_ends_were_left_drained(journal, i
     assert balancer.weights == FOUND
     balancer.gone = True
     assert recover(journal, original, build).fate is Fate.FAILED
+
+
+def comes(balancer, name, weight):
+    """Somebody else adds a back end."""
+    balancer.back_ends[name] = BackEnd(weight, 0, 0, 0, 0.0)
+    balancer.capacities[name] = 100.0
+
+
+def test_a_newcomer_is_told_before_it_is_changed():
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    balancer.set("d", weight=0)
+    resource = process(balancer, clock)
+    run(resource, balancer, clock)
+    before = resource.found_more
+    comes(balancer, "e", 60)
+    balancer.set("a", up=False)
+    resource.apply_control(1)  # e is taken for in use, and nobody knows of it yet
+    assert (balancer.weights["e"], resource.found_more) == (60, before + 1)
+    assert resource.snapshot()["weights"] == {"a": 100, "b": 100, "c": 100, "e": 60}
+    balancer.set("d", weight=70)  # put into service
+    run(resource, balancer, clock, 1)
+    assert (balancer.weights["d"], resource.found_more) == (70, before + 2)
+    kept = resource.snapshot()
+    assert kept["weights"] == {"a": 100, "b": 100, "c": 100, "d": 70, "e": 60}
+    run(resource, balancer, clock, 30)
+    assert resource.found_more == before + 2
+    assert balancer.weights["d"] != 70
+    assert balancer.weights["e"] != 60
+    LoadBalancerResource.again({"balancer": balancer}, kept).restore(kept)
+    assert balancer.weights == FOUND | {"d": 70, "e": 60}
+
+
+def test_the_others_are_steered_while_a_newcomer_is_told():
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    resource = process(balancer, clock)
+    run(resource, balancer, clock, 10)
+    balancer.serve(250.0)
+    balancer.set("b", failed=balancer.back_ends["b"].ended)
+    comes(balancer, "e", 60)
+    clock.now += 1.0
+    resource.measure_state()
+    assert (balancer.weights["b"], balancer.weights["e"]) == (0, 60)
+
+
+def test_what_a_restart_has_brought_with_another_weight_is_told_too():
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    resource = process(balancer, clock)
+    run(resource, balancer, clock)
+    before = resource.found_more
+    balancer.run = "2"
+    for name in CAPACITIES:
+        balancer.set(name, weight=50 if name == "a" else 100)
+    run(resource, balancer, clock, 1)
+    assert (balancer.weights["a"], resource.found_more) == (50, before + 1)
+    assert resource.snapshot()["weights"] == FOUND | {"a": 50}
+
+
+def test_what_is_handed_over_again_is_told_again():
+    """Kept anew while somebody else had its weight, the snapshot would lack it."""
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    resource = process(balancer, clock)
+    run(resource, balancer, clock)
+    ordered = balancer.weights["c"]
+    balancer.set("c", weight=77)
+    comes(balancer, "e", 60)
+    run(resource, balancer, clock, 1)
+    assert "c" not in resource.snapshot()["weights"]
+    before = resource.found_more
+    balancer.set("c", weight=ordered)
+    run(resource, balancer, clock, 1)
+    assert resource.found_more == before + 1
+    assert resource.snapshot()["weights"] == FOUND | {"e": 60}
+
+
+def test_one_that_rested_and_is_handed_over_again_is_told_before_it_is_used(caplog):
+    balancer, clock = FakeBalancer(CAPACITIES), Clock()
+    resource = process(balancer, clock)
+    run(resource, balancer, clock, 10)
+    resource.apply_control(3)
+    (rests,) = (name for name, weight in balancer.weights.items() if not weight)
+    balancer.set(rests, weight=77)
+    run(resource, balancer, clock, 1)
+    before = resource.found_more
+    balancer.set(rests, weight=0)
+    resource.apply_control(4)
+    assert (balancer.weights[rests], resource.found_more) == (0, before + 1)
+    assert f"{rests} was handed over only now" in caplog.text
+    run(resource, balancer, clock, 1)
+    assert balancer.weights[rests] > 0
 
 
 def test_what_puts_back_steers_nothing():
