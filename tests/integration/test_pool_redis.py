@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import sqrt
 from queue import Queue
 
 import pytest
@@ -134,7 +135,8 @@ def test_killed_connections_give_it_no_more_than_its_clients_can_use(server, adm
         Clients(waiter(pool), 2 * CLIENTS, 0.05) as clients,
     ):
         controller = QuantumController(resource, interval=0.1)
-        most = max(settle(controller), 2 * CLIENTS)
+        # On a busy machine all clients may wait at once, and the law adds its headroom to what they want.
+        most = max(settle(controller), 2 * CLIENTS + 2.0 * sqrt(2 * CLIENTS))
         end = controller.steps + 15
 
         def kill():
