@@ -48,10 +48,6 @@ class Pause:
 class HoldOff:
     """Lets some time pass between two changes.
 
-    A change is known by the size ordered last, which is another one at the next step. What a
-    later link holds back, or the resource refuses, is none; a size that was not ordered is one
-    when the controller goes on from there.
-
     Parameters
     ----------
     seconds
@@ -61,16 +57,12 @@ class HoldOff:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._until = float("-inf")
-        self._size = 0  # ordered last, at the last step; 0 before there was one
-        self._asked_at = 0.0  # time of that step
 
     def allow(self, state: ResourceState, size: int, wanted: int, /) -> tuple[int, str]:
         """Hold if the last change was a short time ago."""
-        if self._size not in (0, size):
-            self._until = self._asked_at + self.seconds
-        self._size, self._asked_at = size, state.time
         if wanted == size:
             return wanted, ""
         if state.time < self._until <= state.time + self.seconds:  # the second half: a clock that went back
             return size, "hold-off"
+        self._until = state.time + self.seconds
         return wanted, ""
