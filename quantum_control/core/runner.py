@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from quantum_control.core.errors import ActuatorError, LifecycleError
-from quantum_control.core.forked import forget_in_child
+from quantum_control.core.forked import Owner, forget_in_child
 
 T = TypeVar("T")
 
@@ -88,7 +88,8 @@ class Runner(Generic[T]):
         self._holder = 0  # ident of the thread whose turn it is
         self._asked: bool | None = None  # stop(restore) as called from inside the step under way
         self._inherited = False
-        self._elsewhere = False  # whether the loop runs in the process from which this one was forked
+        self._owner = Owner()
+        self._elsewhere = False  # whether the loop ran, at the fork, in the parent
         forget_in_child(self)
 
     @property
@@ -149,10 +150,13 @@ class Runner(Generic[T]):
         """End the loop if there is one, wait for the step under way, and restore if told to.
 
         Called from inside a step, it is done as that ends. In a forked child
-        that has done nothing here there is nothing to end or to restore.
+        that has done nothing here it is the parent's to end and to restore, as
+        long as that lives.
         """
         if self._inherited:
-            return
+            if self._owner.elsewhere:
+                return
+            self._take_over()
         if self._holder == threading.get_ident():
             self._asked = restore
             return
@@ -258,12 +262,13 @@ class Runner(Generic[T]):
 
     def _take_over(self) -> None:
         """Let this process steer from here on, unless that from which it was forked does."""
-        if self._elsewhere:
+        if self._elsewhere and self._owner.elsewhere:
             raise LifecycleError(
                 f"{self._name} runs in the process from which this one was forked; stop() it there before"
                 " the fork, or make a resource and a controller of this process's own"
             )
         self._inherited = False
+        self._owner.claim()
 
     def _ended(self, run: _Run) -> None:
         with self._lock:

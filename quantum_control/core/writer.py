@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Self
 
 from quantum_control.core.errors import SafetyError
+from quantum_control.core.forked import started
 
 _JMX = "jmx://"
 """Begins an address at which a JVM is both measured and set."""
-
-_STARTED = 19
-"""Clock ticks from boot to the start, among the fields of /proc/PID/stat behind the command and the
-state: proc(5) counts it as the 22nd of all."""
 
 
 @cache
@@ -30,16 +27,6 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _started(pid: int) -> int:
-    """Clock ticks from boot to the start of a process; 0 if there is none."""
-    try:
-        line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    state, *fields = line.rpartition(")")[2].split()
-    return 0 if state in "ZX" else int(fields[_STARTED - 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +42,7 @@ class Writer:
     def this(cls) -> Self:
         """Return the process that asks."""
         pid = os.getpid()
-        return cls(pid, _started(pid), boot_id())
+        return cls(pid, started(pid), boot_id())
 
     @property
     def this_boot(self) -> bool:
@@ -65,7 +52,7 @@ class Writer:
     @property
     def alive(self) -> bool:
         """Whether the process still runs. One that is dead and not yet waited for does not."""
-        return self.this_boot and self.started != 0 and _started(self.pid) == self.started
+        return self.this_boot and self.started != 0 and started(self.pid) == self.started
 
     def __str__(self) -> str:
         return f"process {self.pid}"

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from quantum_control.core.errors import ActuatorError, ConfigError, SensorError
+from quantum_control.core.forked import Owner
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.resources.group_files import GroupFiles
 from quantum_control.resources.idle_memory import IdleMemory
@@ -107,7 +108,7 @@ class CgroupMemory(Resource):
         self._floor = 0
         self._reading: MemoryReading | None = None
         self._taken = 0  # bytes taken since the last measurement
-        self._process = os.getpid()  # that has set the limit last, or made this
+        self._owner = Owner()
         self._pressure.read()  # where there is none, nothing is to begin
 
     # ---- measuring --------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ class CgroupMemory(Resource):
 
     def _bound(self) -> None:
         """Go as far down to the size as may be in this interval."""
-        self._process = os.getpid()
+        self._owner.claim()
         usage = self._files.usage()
         # Where more is used than the limit found allows, none above that is set either.
         target = min(max(self._size, self._floor, usage - self._need.take), self._found) // PAGE * PAGE
@@ -262,7 +263,7 @@ class CgroupMemory(Resource):
 
         In a forked child that has set nothing nothing is done.
         """
-        if os.getpid() != self._process:
+        if self._owner.elsewhere:
             return
         with suppress(SensorError):
             self._notice_others()

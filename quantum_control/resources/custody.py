@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 
 from quantum_control.core.errors import ActuatorError
+from quantum_control.core.forked import Owner
 from quantum_control.resources.balancer import Balancer, Reading
 
 _log = logging.getLogger("quantum_control")
@@ -40,7 +40,7 @@ class Custody:
         """How often there were such."""
         self._attempted: dict[str, int] = {}  # orders of which it is not known whether they got there
         self._run = ""
-        self._process = os.getpid()  # that ordered last, or made this
+        self._owner = Owner()
 
     def in_care(self) -> dict[str, int]:
         """Weight, as found, of each back end in our care but for those that we have added."""
@@ -88,7 +88,7 @@ class Custody:
         ActuatorError
             The balancer did not take them; it was left as it was, or the message says how not.
         """
-        self._process = os.getpid()
+        self._owner.claim()
         self._attempted = dict(weights)
         self.balancer.write(weights)
         self._attempted = {}
@@ -103,7 +103,7 @@ class Custody:
             The balancer did not take it, or not whole: what is there of it is taken out like any other.
         """
         name = self.balancer.name_of(address)
-        self._process = os.getpid()
+        self._owner.claim()
         # Before the order: what becomes of one that fails is known at the next reading only.
         self.original[name] = self.ordered[name] = 0
         self.added.add(name)
@@ -135,7 +135,7 @@ class Custody:
         ActuatorError
             The balancer did not take them, or requests hold on to what was added.
         """
-        if os.getpid() != self._process:  # a forked child's copy: its parent steers on
+        if self._owner.elsewhere:  # a forked child's copy: its parent steers on
             return
         if not self.added and not self._attempted and self.ordered == self.original:
             return

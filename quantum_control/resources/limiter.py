@@ -120,8 +120,9 @@ class AsyncLimiter:
             self._grant()
 
     def forget(self) -> None:
-        """Begin anew in a forked child; permits in use stay so, as those of an `asyncio.Semaphore` do."""
+        """Begin anew in a forked child, where nobody is in line; the permits in use stay so."""
         self._lock = threading.RLock()
+        self._waiters.clear()
 
     async def acquire(self) -> None:
         """Take a permit, waiting in line for it. Each one must be given back by `release()`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from quantum_control.core.errors import ActuatorError, ConfigError, QuantumControlError, SensorError
+from quantum_control.core.forked import Owner
 from quantum_control.resources.libpq import Session, SessionError
 from quantum_control.resources.pgbouncer_entry import EntrySize
 from quantum_control.resources.pgbouncer_pools import POOL_COLUMNS, STATS_COLUMNS, Key, Look, Pool, Work
@@ -69,7 +69,7 @@ class PgbouncerPool:
         self._clock = clock
         # Sizes that may be in force by orders from here; who only looks takes nothing away.
         self._ours: set[int] = set()
-        self._process = os.getpid()  # that ordered last, or made this
+        self._owner = Owner()
         self._turn = (
             threading.Lock()
         )  # held while the size is changed, since `end` comes on a thread of its own
@@ -144,7 +144,7 @@ class PgbouncerPool:
         with self._turn:
             if self._ended:
                 raise ActuatorError(f"PgBouncer's pool size is not set to {size}: this process ends")
-            self._process = os.getpid()
+            self._owner.claim()
             self._ours.add(int(size))
             self._stubborn, self._reconnected = 0, False
             self._size.write(int(size))
@@ -176,7 +176,7 @@ class PgbouncerPool:
         ActuatorError
             It was not restored; calling again tries again.
         """
-        if os.getpid() != self._process:
+        if self._owner.elsewhere:
             return
         with self._turn:
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from quantum_control.core.errors import ActuatorError, ConfigError, GoneError, SensorError
+from quantum_control.core.forked import Owner
 from quantum_control.core.resource import Resource, ResourceState
 from quantum_control.core.safety import Bounds, positive_int
 from quantum_control.resources.connection_kinds import client_module
@@ -118,7 +118,7 @@ class QueueLimit(Resource):
         self._custody = SettingCustody(what, limit, hands_off, clock)
         self._found = self._custody.original = site.born or limit
         self._changed = False  # whether a limit was set here
-        self._process = os.getpid()  # that set one last, or made this
+        self._owner = Owner()
         self._drain = Drain(target_seconds, float(grain))
 
     def measure_state(self) -> ResourceState:
@@ -175,7 +175,7 @@ class QueueLimit(Resource):
         back = new_size == custody.original or (custody.theirs and new_size == custody.replaced)
         wanted = custody.original if back else self._site.shrunk(qdisc, limit, new_size)
         if wanted != limit:
-            self._process = os.getpid()
+            self._owner.claim()
             custody.order(wanted, partial(self._site.write, qdisc, limit))
             self._changed = True
 
@@ -243,7 +243,7 @@ class QueueLimit(Resource):
             The kernel refuses.
         """
         try:
-            if os.getpid() == self._process:
+            if not self._owner.elsewhere:
                 self._take_away()
         finally:
             self._site.close()

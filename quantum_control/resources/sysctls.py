@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from quantum_control.core.errors import ActuatorError, GoneError, SensorError
+from quantum_control.core.forked import Owner
 from quantum_control.resources.netns import inside, netns_identity
 
 T = TypeVar("T")
@@ -58,12 +59,12 @@ class Sysctls:
         self.foreign: set[str] = set()
         """Those that somebody else has changed."""
         self._ordered = dict(self.found)
-        self._process = os.getpid()  # that ordered last, or made this
+        self._owner = Owner()
 
     @property
     def inherited(self) -> bool:
         """Whether this is a forked child's copy by which nothing was ordered there: its parent steers on."""
-        return os.getpid() != self._process
+        return self._owner.elsewhere
 
     def inside(self, call: Callable[[], T]) -> T:
         """What `call` returns in the namespace.
@@ -130,7 +131,7 @@ class Sysctls:
             The privilege is missing, the kernel refuses a number, or the
             namespace is gone. Those set before were put back.
         """
-        self._process = os.getpid()
+        self._owner.claim()
         try:
             self.inside(lambda: self._order(wanted))
         except SensorError as error:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,6 +92,29 @@ def test_the_parent_steers_on_when_the_child_has_left_a_with_block(tmp_path: Pat
         assert in_child(child) == 0
         assert path.read_text(encoding="ascii") == steered != "10"
         assert controller.running
+    assert path.read_text(encoding="ascii") == "10"
+
+
+def test_a_program_that_goes_on_in_the_background_puts_back(tmp_path: Path) -> None:
+    path = tmp_path / "size"
+    path.write_text("10", encoding="ascii")
+
+    def program() -> None:
+        with QuantumController(FileResource(path, demand=50), interval=NEVER) as controller:
+            while not controller.steps:
+                threading.Event().wait(0.001)
+            assert path.read_text(encoding="ascii") != "10"
+            first = os.getpid()
+            if os.fork():
+                os._exit(0)
+            signal.alarm(30)
+            while os.getppid() == first:
+                threading.Event().wait(0.001)
+
+    assert in_child(program) == 0
+    end = time.monotonic() + LONG
+    while path.read_text(encoding="ascii") != "10" and time.monotonic() < end:
+        threading.Event().wait(0.01)
     assert path.read_text(encoding="ascii") == "10"
 
 

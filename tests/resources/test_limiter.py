@@ -294,3 +294,20 @@ def test_a_forked_child_goes_on_with_it_whatever_its_parents_controller_was_doin
 
     with held(limiter._lock):
         assert in_child(lambda: asyncio.run(use())) == 0
+
+
+@in_loop
+async def test_in_a_forked_child_no_permit_goes_to_a_task_of_its_parent() -> None:
+    limiter = AsyncLimiter(1)
+    await limiter.acquire()
+    in_line = asyncio.create_task(limiter.acquire())
+    await settle()
+
+    def child() -> None:
+        assert (limiter.reading().busy, limiter.reading().waiting) == (1, 0)
+        limiter.resize(2)
+        assert limiter.reading().busy == 1
+
+    assert in_child(child) == 0
+    limiter.release()
+    await in_line
