@@ -122,7 +122,7 @@ class LoadBalancerResource(Resource):
         self._size = found  # back ends that are to be in use
         self._utilisation = 0.0  # of those that were in use when it was measured last
         self._metrics: dict[str, float] = {}
-        self._taken: dict[str, object] | None = None  # what `snapshot` said last
+        self._taken: dict[str, Any] | None = None  # what `snapshot` said last
         # Whoever forgets release() gets the weights back when this is collected, or the process ends.
         weakref.finalize(self, _give_back_quietly, self._custody)
 
@@ -179,7 +179,7 @@ class LoadBalancerResource(Resource):
         SensorError
             The balancer cannot be read; the set is as it was.
         ActuatorError
-            There are no more, nor were there, or the balancer refused; the set is as it was.
+            There are not so many, nor were as many found; or the balancer refused. The set is as it was.
         """
         positive_int("new_size", new_size)
         reading = self._balancer.read()
@@ -241,8 +241,8 @@ class LoadBalancerResource(Resource):
 
     def snapshot(self) -> dict[str, object]:
         """What `restore` needs to put back all that was found, also from another process; JSON."""
-        taken: dict[str, object] = {
-            "weights": self._custody.in_care(),
+        taken: dict[str, Any] = {
+            "weights": self._known() | self._custody.in_care(),
             "added": [
                 self._balancer.name_of(address)
                 for address in self._spares
@@ -252,6 +252,11 @@ class LoadBalancerResource(Resource):
         }
         self._taken = taken
         return dict(taken)
+
+    def _known(self) -> dict[str, int]:
+        """Weights of the last snapshot, of back ends that are there still, whoever has changed them since."""
+        said: dict[str, int] = {} if self._taken is None else dict(self._taken["weights"])
+        return {name: weight for name, weight in said.items() if name in self._custody.original}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Put back what was found, also by a process that is gone: weights, and what it has added taken out.

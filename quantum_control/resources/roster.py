@@ -89,16 +89,18 @@ class Roster:
         Raises
         ------
         ActuatorError
-            There are not so many, nor were there; or the balancer refused.
+            There are not so many, and it is not the number found; or the balancer refused.
         """
         members = self.members()
         short = size - len(members)
         available = len(self._waiting(reading)) + len(self._free())
-        if short < 0:
-            self.dismiss(-short, plan, capacities, reading)
+        if short <= 0:
+            # One that has just come is in use and may be down for all we know: nobody is drained for it.
+            if (surplus := len(self._settled()) - size) > 0:
+                self.dismiss(surplus, plan, capacities, reading)
         elif short <= available:
             self.enlist(short, reading)
-        elif size > len(self._found):
+        elif size != len(self._found):
             raise ActuatorError(
                 f"{self._custody.balancer!r}: no {size} back ends are in our care; there are"
                 f" {len(members)} in use, and {available} kept out or spare"

@@ -161,6 +161,18 @@ def test_the_end_puts_back_what_is_still_there_with_its_weight_and_names_the_res
     assert balancer.weights == {"b": 100, "c": 100, "d": 100} | theirs
 
 
+def test_another_number_than_was_found_is_refused_where_there_are_not_so_many(elastic, balancer, clock):
+    run(elastic, balancer, clock, 10)
+    elastic.apply_control(2)
+    kept = in_use(balancer)
+    for name in (kept[0], *(set("abcd") - set(kept))):
+        del balancer.back_ends[name]
+    elastic._roster._spares.clear()
+    with pytest.raises(ActuatorError, match="no 3 back ends"):
+        elastic.apply_control(3)
+    assert in_use(balancer) == kept[1:]
+
+
 def test_one_that_is_down_or_ejected_is_put_back_like_the_others(elastic, balancer, clock, caplog):
     run(elastic, balancer, clock, 10)
     balancer.serve(250.0)
