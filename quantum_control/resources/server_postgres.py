@@ -19,11 +19,12 @@ SELECT connections, competing,
            - coalesce(current_setting('reserved_connections', true)::int, 0) AS limit,
        pg_stat_get_db_xact_commit(here) + pg_stat_get_db_xact_rollback(here) AS transactions,
        {{active}} AS active_ms
-  FROM (SELECT count(*) AS connections,
-               count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()
+  FROM (SELECT count(*) FILTER (WHERE backend_type = 'client backend') AS connections,
+               count(*) FILTER (WHERE backend_type = 'client backend' AND state = 'active'
+                   AND pid <> pg_backend_pid()
                    AND coalesce(wait_event_type IN {COMPETING}, true)) AS competing,
                max(datid) FILTER (WHERE pid = pg_backend_pid()) AS here
-          FROM pg_stat_get_activity(NULL) WHERE backend_type = 'client backend') AS sessions
+          FROM pg_stat_get_activity(NULL)) AS sessions
 """  # noqa: S608 - constants of ours
 """The functions behind the views `pg_stat_activity` and `pg_stat_database`: to plan their joins with names,
 which are not needed, takes the server longer than all the rest."""

@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("psycopg_pool", reason="pip install 'quantum-control[postgres]'")
 
-from integration.pool_load import Clients, postgres, steer
+from integration.pool_load import Clients, eventually, postgres, steer
 from psycopg_pool import ConnectionPool
 
 from quantum_control.core.controller import QuantumController
 from quantum_control.resources.connections import ConnectionPoolResource
+from quantum_control.resources.server_postgres import PostgresServer
 
 pytestmark = pytest.mark.integration
 
@@ -80,3 +81,21 @@ def test_without_the_servers_processors_nothing_is_held_back(server, pool):
     with ConnectionPoolResource(pool, server=elsewhere) as resource:
         resource.measure_state()
         assert "useful_size" not in resource.get_metrics()
+
+
+def test_a_session_whose_role_is_not_its_login_is_told_what_gets_done(server):
+    """As of credentials that are made for the day: they log in, and act as the owner of the tables."""
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute("CREATE ROLE owner; CREATE ROLE daily LOGIN IN ROLE owner")
+        admin.execute("ALTER ROLE daily SET role = owner")
+        own = PostgresServer(server.dsn.replace("user=postgres", "user=daily"))
+
+        def told():
+            admin.execute("SELECT 1")
+            return own.metrics().get("server_throughput", 0.0) > 0.0
+
+        try:
+            eventually(told, "transactions of this database")
+        finally:
+            own.close()
+            admin.execute("DROP ROLE daily; DROP ROLE owner")
