@@ -113,6 +113,7 @@ class JvmHeap(Resource):
                 f"min_heap={self.min_size}, max_heap={self.max_size}: min <= max <= -Xmx"
                 f" ({self._last.maximum}) is needed"
             )
+        self._bound = self.max_size  # as whoever asked has taken it; another run may have less
         self._sizing = HeapSizing(price)
         self._stock = Stock()
         self._metrics: dict[str, float] = {}
@@ -189,11 +190,13 @@ class JvmHeap(Resource):
         the heap below which collecting was dear, 0 if none is known; with a
         `process_id`, `resident_bytes`: memory of the machine that the process
         holds, and `resident_over_used`: how often the heap in use would fit in;
-        `set_by_hand`: 1 while a size set by somebody else is left alone; `useful_size`:
-        the largest heap, which another run of the JVM may have smaller than the bounds.
+        `set_by_hand`: 1 while a size set by somebody else is left alone; of another
+        run of the JVM whose `-Xmx` is below the bounds, `useful_size`: that.
         """
         by_hand = float(self._custody.left_alone > 0.0)
-        return self._metrics | {"set_by_hand": by_hand, "useful_size": float(self.max_size or inf)}
+        most = self._last.maximum
+        smaller = {"useful_size": float(most)} if most < self._bound else {}
+        return self._metrics | {"set_by_hand": by_hand} | smaller
 
     # ---- restoring ------------------------------------------------------------------------------
 
