@@ -8,7 +8,7 @@ import pytest
 from quantum_control.validation.analysis import analyse
 from quantum_control.validation.bed import RUN, Turn
 from quantum_control.validation.beds.buffer import BufferBed
-from quantum_control.validation.comparison import compare
+from quantum_control.validation.comparison import compare, whole_stretches
 from quantum_control.validation.plan import committed, read_plan
 from quantum_control.validation.records import SETTINGS, by_pair, read_rows
 from quantum_control.validation.summary import again, costs, effects
@@ -67,6 +67,8 @@ def test_the_readme_says_where_the_lead_over_the_best_fixed_setting_is_shown():
     )
     where, nowhere, values = (re.split(r", | and ", part.replace("the ", "")) for part in told.groups())
     assert set(where) == better
+    beside_the_peer = re.findall(r"^\| auto \| peer \| \S+ \(primary\) \| \S+( better)? \|", report, re.M)
+    assert ("It is better than the peer for all five." in readme) == (beside_the_peer == [" better"] * 5)
     assert dict(zip(nowhere, values, strict=True)) == not_shown
 
 
@@ -153,3 +155,15 @@ def test_what_looking_costs_a_pool_of_connections_is_on_hot_rows():
 def test_what_differs_between_the_halves_of_a_run_is_told_of_each(resource, other, second):
     first, then = halves(resource, other, second)
     assert re.search(rf"\| {other}[^|]*\| {re.escape(first)} \| {re.escape(then)} \|", page())
+
+
+@pytest.mark.parametrize("other", PLAN.compared)
+def test_the_cost_of_the_heap_is_told_phase_by_phase(other):
+    of = PLAN.of("memory")
+    rows = read_rows(RESULTS / "memory", of)
+    whole = whole_stretches(by_pair(rows), PLAN.pairs, of)
+    told = []
+    for phase in ("small, quiet", "small, busy", "large, quiet", "large, busy"):
+        part = {pair: arms for pair, arms in whole.items() if arms["auto"].phase == phase}
+        told.append(f"{compare(part, 'auto', other, of.primary, PLAN, of).effect.value:.3g}")
+    assert re.search(rf"\| {other}[^|]*\| {re.escape(' | '.join(told))} \|", page())
