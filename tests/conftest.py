@@ -5,11 +5,14 @@ import signal
 from collections.abc import Generator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from integration.host_network import machine_left_as_found
 
-# No deadline: a busy machine is not a defect. Derandomised: a run that passed passes again.
-settings.register_profile("quantum_control", deadline=None, derandomize=True)
+# No deadline, nor a check of how fast examples are made: a busy machine is not a defect. Derandomised: a run
+# that passed passes again.
+settings.register_profile(
+    "quantum_control", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("quantum_control")
 
 

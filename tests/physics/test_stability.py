@@ -32,7 +32,7 @@ def examples(count):
         deadline=None,
         derandomize=True,
         phases=(Phase.explicit, Phase.generate),
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
 
